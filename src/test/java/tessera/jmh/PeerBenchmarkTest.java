@@ -199,6 +199,10 @@ class PeerBenchmarkTest {
         assertTrue(!once.contains("old"), once);
         assertEquals(0, run("--tables", file.toString(), "--into", page.toString()));
         assertEquals(once, Files.readString(page));
+        assertTrue(once.contains("\n**goals**\n"), once);
+        assertEquals(0, run("--tables", file.toString(), "--only", "layers", "--into", page.toString()));
+        String some = Files.readString(page);
+        assertTrue(some.contains("\n| block B 1, rho .75 | ") && !some.contains("**goals**"), some);
         Files.writeString(page, "nothing");
         assertEquals(2, run("--tables", file.toString(), "--into", page.toString()));
         assertTrue(text.toString().contains("has no lines '<!-- peers -->' and '<!-- /peers -->'"), text::toString);

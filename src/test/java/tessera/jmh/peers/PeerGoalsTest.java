@@ -8,6 +8,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.nio.file.Path;
 import java.util.List;
+import java.util.Set;
 import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -226,7 +227,7 @@ class PeerGoalsTest {
 
     @Test
     void goalsAndLimitsAreInTablesPageAndFile() {
-        String markdown = new PeerTables(results()).markdown();
+        String markdown = new PeerTables(results()).markdown(Set.of());
         assertTrue(
                 markdown.contains(
                         "\n| f32: share of the product's rate | forward B 1, rho 0.75 | 0.950 | ≥ 0.93 | met |"),

@@ -8,6 +8,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
+import java.util.Set;
 import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.api.Test;
@@ -167,7 +168,7 @@ class PeerResultsTest {
                         List.of("forward B 1, rho .75", "104", "124 (0.84)", "58.3 wrong", "90 %"),
                         List.of("forward B 1, rho 0", "617", "–", "–", "90 %")),
                 table.rows());
-        String markdown = new PeerTables(results()).markdown();
+        String markdown = new PeerTables(results()).markdown(Set.of());
         assertTrue(markdown.contains("\n**inference**\n\n| ms | Tessera f32 | PyTorch f32 |"), markdown);
         assertTrue(markdown.contains("\n| forward B 1, rho .75 | 104 | 124 (0.84) | 58.3 wrong | 90 % |\n"), markdown);
         assertTrue(markdown.contains("\n- ONNX Runtime: not built\n"), markdown);

@@ -12,7 +12,7 @@ import org.jspecify.annotations.Nullable;
  *
  * @param rounds how often each contender has its turn
  * @param threads of every contender
- * @param groups that are measured, empty for all
+ * @param groups that are measured, or of which there are tables; empty for all
  * @param out the file of results, null for one named by date and processor
  * @param python the program of PyTorch, {@code none} for without
  * @param compiled whether some of PyTorch's models are also compiled
@@ -57,7 +57,7 @@ record Options(
           --python PROGRAM  a Python with torch, or none (TESSERA_PEER_PYTHON, else python3)
           --out FILE        results as JSON, with .csv and .html beside (jmh/results/DATE-PROCESSOR.json)
           --revision TEXT   of the sources (git describe)
-          --tables FILE     prints the tables of a file of results as Markdown
+          --tables FILE     prints the tables of a file of results as Markdown, with --only those of some groups
           --into FILE       puts those tables into a text file, between its lines "<!-- peers -->" and "<!-- /peers -->"
           --page FILE       writes the page of a file of results anew
         Exit code 0 where every result agrees, 1 where one does not, 2 for a bad option.

@@ -85,7 +85,7 @@ public final class PeerBenchmark {
         try {
             options = Options.parse(args, python, Device.cpu().threads());
             if (options.tables() != null) {
-                String tables = new PeerTables(PeerResults.read(options.tables())).markdown();
+                String tables = new PeerTables(PeerResults.read(options.tables())).markdown(options.groups());
                 if (options.into() == null) {
                     out.print(tables);
                 } else {

@@ -4,6 +4,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
 import java.util.Objects;
+import java.util.Set;
 
 /** Results as tables: a row for each {@link Work}, a column for each contender. */
 final class PeerTables {
@@ -70,8 +71,12 @@ final class PeerTables {
         return String.format(Locale.ROOT, format, value);
     }
 
-    /** All tables in Markdown, with what they mean and what is missing. */
-    String markdown() {
+    /**
+     * Tables in Markdown, with what they mean and what is missing.
+     *
+     * @param only groups that are wanted, without goals, limits and accuracies; empty for all there is
+     */
+    String markdown(Set<String> only) {
         StringBuilder text = new StringBuilder();
         results.about()
                 .forEach((name, value) -> text.append("- ")
@@ -79,10 +84,14 @@ final class PeerTables {
                         .append(": ")
                         .append(value)
                         .append('\n'));
-        text.append(
-                "\nMedians in milliseconds, taken in turn; in brackets our time over the peer's in the same precision, so less than 1"
-                        + " means that we are faster. The last column is our f32's share of the best rate of an f32 product (of a copy,"
-                        + " where memory limits) in the same run.\n");
+        text.append("\n"
+                + "Medians in milliseconds, taken in turn; in brackets our time over the peer's in the same"
+                + " precision, so less than 1 means that we are faster. The last column is our f32's share of the"
+                + " best rate of an f32 product (of a copy, where memory limits) in the same run.\n");
+        groups().stream().filter(only::contains).forEach(group -> append(text, group, table(group)));
+        if (!only.isEmpty()) {
+            return text.toString();
+        }
         append(text, "goals", goals());
         groups().forEach(group -> append(text, group, table(group)));
         if (!results.accuracies().isEmpty()) {
