@@ -29,7 +29,7 @@ class NothingAllocatedTest {
 
     private static final int CALLS = 100;
     /** The Vector API makes objects until its loops are compiled, so calls are made until they are. */
-    private static final int ROUNDS = 1000;
+    private static final int ROUNDS = 200;
 
     /** Of tokens, a whole number of vectors as in models that are used; the second is more than four of any length. */
     private static final int WIDTH = 64;

@@ -112,30 +112,46 @@ final class VectorRuns {
         return FirstRuns.take(n) ? FirstRuns.max(x, start, n) : vectorMax(x, start, n);
     }
 
+    /**
+     * Both loops are methods of their own: one that the second compiler has not seen running when it compiles the other stays a call
+     * then, and is compiled later. Within one method it would be compiled as it stood, with an object for every vector.
+     */
     static float vectorMax(MemorySegment x, long start, int n) {
+        int end = whole(n);
+        int four = end - end % (4 * LANES);
+        float max = four > 0 ? maxOfFours(x, start, four) : Float.NEGATIVE_INFINITY;
+        if (four < end) {
+            max = Math.max(max, maxOfOnes(x, start + four, end - four));
+        }
+        for (int i = end; i < n; i++) {
+            float value = get(x, start + i);
+            max = value > max ? value : max;
+        }
+        return max;
+    }
+
+    /** Four chains, because each waits for the comparison before it. */
+    private static float maxOfFours(MemorySegment x, long start, int n) {
         FloatVector m0 = all(Float.NEGATIVE_INFINITY);
         FloatVector m1 = m0;
         FloatVector m2 = m0;
         FloatVector m3 = m0;
-        int end = whole(n);
-        int i = 0;
-        // Four chains, because each waits for the comparison before it.
-        for (; i <= end - 4 * LANES; i += 4 * LANES) {
+        for (int i = 0; i < n; i += 4 * LANES) {
             m0 = VectorMath.max(m0, load(x, start + i));
             m1 = VectorMath.max(m1, load(x, start + i + LANES));
             m2 = VectorMath.max(m2, load(x, start + i + 2L * LANES));
             m3 = VectorMath.max(m3, load(x, start + i + 3L * LANES));
         }
-        for (; i < end; i += LANES) {
-            m0 = VectorMath.max(m0, load(x, start + i));
-        }
         m0 = VectorMath.max(VectorMath.max(m0, m1), VectorMath.max(m2, m3));
-        float max = m0.reduceLanes(VectorOperators.MAX);
-        for (; i < n; i++) {
-            float value = get(x, start + i);
-            max = value > max ? value : max;
+        return m0.reduceLanes(VectorOperators.MAX);
+    }
+
+    private static float maxOfOnes(MemorySegment x, long start, int n) {
+        FloatVector m = all(Float.NEGATIVE_INFINITY);
+        for (int i = 0; i < n; i += LANES) {
+            m = VectorMath.max(m, load(x, start + i));
         }
-        return max;
+        return m.reduceLanes(VectorOperators.MAX);
     }
 
     /**
