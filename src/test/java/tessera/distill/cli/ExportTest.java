@@ -143,7 +143,8 @@ class ExportTest {
             assertEquals(mlp, ((VideoMaeConfig) second.config()).mlpDim());
             assertEquals(first.checksum(), second.checksum());
         }
-        Files.writeString(config, Files.readString(config).replace(": " + mlp, ": 128"));
+        Files.writeString(
+                config, Files.readString(config).replaceFirst("(\"intermediate_size\": *)" + mlp, "$1" + 128));
         Shell.refuse(
                 List.of("config.json: intermediate_size is 128 but the weights have " + mlp
                         + "; pass the config.json of these weights"),

@@ -152,7 +152,10 @@ record PublishedVideoMae(
         return config;
     }
 
-    /** As wide as the weights are; a file beside that says otherwise is of another model. */
+    /**
+     * As wide as the weights are. A file beside weights of transformers that says otherwise is of another model; beside weights under
+     * their first names it may be a converter's, whose models never read it.
+     */
     private int mlp(VideoMaeConfig plain) {
         Integer told = told("intermediate_size");
         Tensor first = weights.get("encoder.blocks.0.mlp.fc1.weight");
@@ -160,7 +163,7 @@ record PublishedVideoMae(
             return told == null ? plain.mlpDim() : told;
         }
         int wide = Math.toIntExact(first.size(0));
-        if (described != null && told != null && told != wide) {
+        if (huggingFace && described != null && told != null && told != wide) {
             throw new IllegalArgumentException(described.file() + ": intermediate_size is " + told
                     + " but the weights have " + wide + "; pass the config.json of these weights");
         }
