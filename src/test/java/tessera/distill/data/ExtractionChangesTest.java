@@ -212,7 +212,7 @@ class ExtractionChangesTest {
                         IllegalArgumentException.class,
                         () -> extraction(Aspect.SQUASH).run(sources, out(), done -> {}, notes::add))
                 .getMessage());
-        assertTrue(message.contains("(aspect keep, now none)"), message);
+        assertTrue(message.contains("(aspect keep, now not given)"), message);
         Path squashed = folder.resolve("squashed");
         assertEquals(1, extraction(Aspect.SQUASH).run(sources, squashed, done -> {}, notes::add));
         try (Arena arena = Arena.ofConfined()) {

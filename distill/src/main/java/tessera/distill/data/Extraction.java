@@ -59,7 +59,7 @@ public record Extraction(
         double mostBroken,
         int threads) {
     private static final Pattern ENTRY = Pattern.compile("([A-Za-z]+)=([^,\\]]*?)(?=, |\\]| [a-z]+=|$)");
-    private static final String NOTHING = "none";
+    private static final String NOTHING = "not given";
     private static final String DONE = "done";
     private static final Set<Modality> POSSIBLE =
             Set.of(Modality.RGB, Modality.FLOW, Modality.POSE, Modality.BOXES, Modality.AUDIO);
