@@ -31,8 +31,8 @@ final class Adapt extends ToolCommand {
             names = "--start",
             paramLabel = "STUDENT",
             description =
-                    "The RGB student (VideoMAE) to start from, whose sizes all models get. Default: the small one that"
-                            + " comes with Tessera, trained on EgoSim 2")
+                    "The RGB student (VideoMAE) to start from, whose sizes all models get. Default: the small one that comes with"
+                            + " Tessera, trained on EgoSim 2")
     private @Nullable Path start;
 
     @Option(names = "--random", description = "Start from random weights, in models of the default student's sizes.")

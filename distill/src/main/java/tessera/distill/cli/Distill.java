@@ -39,9 +39,9 @@ import tessera.nn.videomae.VideoMaeConfig;
             "Teach an RGB student to predict the features of frozen teachers on unlabelled target clips.",
             "The student starts from the rgb teacher and ends up in DIR/student.safetensors of --out; stopped runs"
                     + " resume by the same command. The layout of clips of your own is that of pretrain.",
-            "With --heads, --alpha or another option of class scores, it learns these from an ensemble of teachers"
-                    + " that train made, on labelled --clips, and may be of any architecture; its learning rate is then"
-                    + " 0.0001 and no token is masked, unless you say otherwise."
+            "With --heads, --alpha or another option of class scores, it learns these from an ensemble of teachers that"
+                    + " train made, on labelled --clips, and may be of any architecture; its learning rate is then 0.0001 and"
+                    + " no token is masked, unless you say otherwise."
         })
 final class Distill extends ToolCommand {
 
@@ -63,9 +63,9 @@ final class Distill extends ToolCommand {
             split = ",",
             paramLabel = "[NAME:]MODALITY=FILE",
             description =
-                    "For example rgb=runs/rgb,flow=runs/flow,pose=runs/pose: folders of pretrain (for class scores, of"
-                            + " train or distill), or model files. For class scores there may be several of one modality,"
-                            + " each with a name of its own: small:rgb=runs/small,large:rgb=runs/large.")
+                    "For example rgb=runs/rgb,flow=runs/flow,pose=runs/pose: folders of pretrain (for class scores, of train"
+                            + " or distill), or model files. For class scores there may be several of one modality, each with a name of"
+                            + " its own: small:rgb=runs/small,large:rgb=runs/large.")
     private List<NamedTeacher> teachers = List.of();
 
     @Option(names = "--target", paramLabel = "DIR", description = "Unlabelled target clips.")
@@ -108,12 +108,8 @@ final class Distill extends ToolCommand {
                 .findFirst()
                 .ifPresent(option -> {
                     throw new IllegalArgumentException(option.longestName() + " is for learning from class scores but"
-                            + " nothing asks for that, so features"
-                            + " alone are distilled; add --heads"
-                            + " action (or other heads) and labelled"
-                            + " --clips,"
-                            + " or leave"
-                            + " " + option.longestName() + " away");
+                            + " nothing asks for that, so features alone are distilled; add --heads action (or other heads)"
+                            + " and labelled --clips, or leave " + option.longestName() + " away");
                 });
     }
 

@@ -52,13 +52,12 @@ import tessera.tensor.io.SafetensorsShards;
         description = {
             "Make a student of a public VideoMAE, Swin3D or STLT checkpoint in safetensors (original, Hugging Face or"
                     + " torchvision names).",
-            "The head of a fine-tuned model is kept, with the labels of a Hugging Face config.json or of a text file,"
-                    + " so that predict names its classes at once; so are several heads of a Swin3D or STLT, such as verb"
-                    + " and noun.",
+            "The head of a fine-tuned model is kept, with the labels of a Hugging Face config.json or of a text file, so"
+                    + " that predict names its classes at once; so are several heads of a Swin3D or STLT, such as verb and noun.",
             "A model of pretrain needs no sizes, public files tell their own. Of a model of pictures, --modality audio"
-                    + " or flow makes one that gives the same for a spectrogram in all three channels, or for flow as a"
-                    + " picture (u, v, 0) of up to 20 pixels. A decoder is left. Every missing, misshapen or unexpected"
-                    + " weight is named."
+                    + " or flow makes one that gives the same for a spectrogram in all three channels, or for flow as a picture"
+                    + " (u, v, 0) of up to 20 pixels. A decoder is left. Every missing, misshapen"
+                    + " or unexpected weight is named."
         })
 final class ImportCheckpoint extends ToolCommand {
     private static final int SWIN_PIXELS = 224;
@@ -349,11 +348,9 @@ final class ImportCheckpoint extends ToolCommand {
             boolean one = heads.labels().labels().size() == 1;
             notes.add(
                     one
-                            ? "the classes of its head have no names but numbers; pass --labels FILE with a label a"
-                                    + " line"
+                            ? "the classes of its head have no names but numbers; pass --labels FILE with a label a line"
                             : "the classes of its heads " + String.join(", ", heads.unnamed())
-                                    + " have no names but numbers; pass --labels HEAD=FILE with a label a line for"
-                                    + " each");
+                                    + " have no names but numbers; pass --labels HEAD=FILE with a label a line for each");
         }
         return heads;
     }

@@ -35,12 +35,11 @@ import tessera.tensor.io.Printable;
 @Command(
         name = "predict",
         description = {
-            "Recognise a video with heads that learn wrote, or with those in the student's file, as train and distill"
-                    + " write them: probabilities of each clip, and their mean.",
-            "Each clip is seen through several masks whose probabilities are averaged; with --adaptive only through as"
-                    + " many as it takes to be sure.",
-            "With --every a timeline: windows of --clip-seconds, printed as they are recognised, each as a line of"
-                    + " JSON."
+            "Recognise a video with heads that learn wrote, or with those in the student's file, as train and distill write"
+                    + " them: probabilities of each clip, and their mean.",
+            "Each clip is seen through several masks whose probabilities are averaged; with --adaptive only through as many as it"
+                    + " takes to be sure.",
+            "With --every a timeline: windows of --clip-seconds, printed as they are recognised, each as a line of JSON."
         })
 final class Predict extends ToolCommand {
     @Mixin
@@ -69,8 +68,8 @@ final class Predict extends ToolCommand {
             names = "--every",
             paramLabel = "S",
             description =
-                    "Print a timeline, one line of JSON every S seconds of the recording: start and end of a window in"
-                            + " seconds, and its likeliest labels. Default: the clips and their mean, at the end")
+                    "Print a timeline, one line of JSON every S seconds of the recording: start and end of a window in seconds,"
+                            + " and its likeliest labels. Default: the clips and their mean, at the end")
     private @Nullable Double every;
 
     @Option(
@@ -90,8 +89,9 @@ final class Predict extends ToolCommand {
     @Option(
             names = "--report",
             paramLabel = "FILE",
-            description = "Write an HTML page too: frames that the student saw with the tokens that each mask kept, and"
-                    + " probabilities over the recording. Default: none")
+            description =
+                    "Write an HTML page too: frames that the student saw with the tokens that each mask kept, and probabilities"
+                            + " over the recording. Default: none")
     private @Nullable Path report;
 
     @Mixin
@@ -160,8 +160,8 @@ final class Predict extends ToolCommand {
         }
         if (cutting.isWhole()) {
             throw new IllegalArgumentException(
-                    "--clip-seconds 0 is one clip of the whole part, which has no timeline; pass the length of a"
-                            + " window with --every");
+                    "--clip-seconds 0 is one clip of the whole part, which has no timeline; pass the length of a window with"
+                            + " --every");
         }
         refuse("--json", "--every prints a line of JSON for each window and --json one object; leave --json away");
         refuse("--stride-seconds", "--every and --stride-seconds say the same; leave --stride-seconds away");

@@ -79,17 +79,16 @@ final class Pretrain extends ToolCommand {
             names = "--motion-gain",
             paramLabel = "X",
             description =
-                    "Let the patch embedding learn what moves X times as readily as what stands still, where a patch"
-                            + " has several frames; 4 makes rgb learn actions from random weights. Default:"
-                            + " ${DEFAULT-VALUE}")
+                    "Let the patch embedding learn what moves X times as readily as what stands still, where a patch has"
+                            + " several frames; 4 makes rgb learn actions from random weights. Default: ${DEFAULT-VALUE}")
     private double motionGain = 1;
 
     @Option(
             names = "--pose-std",
             paramLabel = "X",
             description =
-                    "Divide heat maps by this and take no mean away, in place of the published 0.3 and 0.3: maps are"
-                            + " nearly all 0, and 0.05 lets a small model find the joints.")
+                    "Divide heat maps by this and take no mean away, in place of the published 0.3 and 0.3: maps are nearly all 0,"
+                            + " and 0.05 lets a small model find the joints.")
     private @Nullable Double poseStd;
 
     @Option(names = "--tubelet", paramLabel = "N", description = "Frames of a patch. Default: ${DEFAULT-VALUE}")
@@ -104,17 +103,17 @@ final class Pretrain extends ToolCommand {
             names = "--start",
             paramLabel = "FILE",
             description =
-                    "Weights to start from: safetensors of any public VideoMAE, of shards their index. Flow and pose"
-                            + " take all but the input and output layers.")
+                    "Weights to start from: safetensors of any public VideoMAE, of shards their index. Flow and pose take all but the input"
+                            + " and output layers.")
     private @Nullable Path start;
 
     @Option(
             names = SELF_TRAIN,
             paramLabel = "MODEL",
             description =
-                    "Self-training (STARTUP, 2021): learn the class probabilities that MODEL, a finished pretraining"
-                            + " on the same source, gives target clips, beside the source's labels (lambda 1) and the"
-                            + " target's reconstruction; begins with MODEL's weights.")
+                    "Self-training (STARTUP, 2021): learn the class probabilities that MODEL, a finished pretraining on the same"
+                            + " source, gives target clips, beside the source's labels (lambda 1) and the target's"
+                            + " reconstruction; begins with MODEL's weights.")
     private @Nullable Path selfTrain;
 
     @Option(names = "--self-train-weight", paramLabel = "X", description = "Weight of those probabilities. Default: 1")

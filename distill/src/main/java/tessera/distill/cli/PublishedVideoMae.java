@@ -100,8 +100,8 @@ record PublishedVideoMae(
         boolean pooled = described.flag("use_mean_pooling", true);
         if (!pooled && normed && !tokens) {
             throw new IllegalArgumentException(
-                    described.file() + ": use_mean_pooling is false but the weights have fc_norm, the norm of a mean,"
-                            + " and no layernorm of tokens; pass the config.json of these weights");
+                    described.file() + ": use_mean_pooling is false but the weights have"
+                            + " fc_norm, the norm of a mean, and no layernorm of tokens; pass the config.json of these weights");
         }
         return pooled;
     }
@@ -220,9 +220,9 @@ record PublishedVideoMae(
                     + " but models here have gelu; pass a VideoMAE as it was published");
         }
         if (described.flag("cos_attn", false)) {
-            throw new IllegalArgumentException(described.file()
-                    + ": cos_attn is true, which only VideoMAE V2's largest models have; pass a distilled"
-                    + " ViT-S or ViT-B");
+            throw new IllegalArgumentException(
+                    described.file()
+                            + ": cos_attn is true, which only VideoMAE V2's largest models have; pass a distilled ViT-S or ViT-B");
         }
     }
 

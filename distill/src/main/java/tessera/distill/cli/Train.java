@@ -20,8 +20,8 @@ import tessera.nn.ModelConfig;
         description = {
             "Train a model of one modality on labelled clips: a teacher for distill, or a baseline.",
             "Clips of your own: DIR/<modality>/<label>/<name>, the labels' names in DIR/labels.csv for several heads.",
-            "The model ends up with its heads in DIR/model.safetensors of --out, which predict, evaluate and distill"
-                    + " take; stopped runs resume by the same command."
+            "The model ends up with its heads in DIR/model.safetensors of --out, which predict, evaluate and distill take;"
+                    + " stopped runs resume by the same command."
         })
 final class Train extends ToolCommand {
     @Mixin

@@ -319,8 +319,8 @@ final class DataSetWeights {
         // Of a class with more or fewer clips another number is left out.
         if (trained.clips() != null && !trained.clips().equals(heldOut.checksum(clips))) {
             throw new IllegalArgumentException(who
-                    + " left out other clips when it was trained than are left out of these, so it may have seen clips"
-                    + " by which it would be weighed; train it on the same clips, or pass other clips to weigh it by");
+                    + " left out other clips when it was trained than are left out of these, so it may have seen clips by"
+                    + " which it would be weighed; train it on the same clips, or pass other clips to weigh it by");
         }
     }
 }

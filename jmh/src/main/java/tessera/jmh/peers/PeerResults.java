@@ -101,8 +101,8 @@ final class PeerResults {
         earlier.about.forEach((name, was) -> {
             if (!about.containsKey(name) && earlier.isOfALibrary(name)) {
                 throw new IllegalArgumentException("--resume: the file has results beside " + name + " " + was
-                        + ", which is not here now; build and call it as then (--python names PyTorch's Python), leave"
-                        + " --resume away or name another --out");
+                        + ", which is not here now; build and call it as then (--python names PyTorch's Python), leave --resume away or"
+                        + " name another --out");
             }
         });
         rows.addAll(earlier.rows);

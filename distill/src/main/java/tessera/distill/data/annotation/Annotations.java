@@ -47,9 +47,9 @@ public final class Annotations {
             } else if (CsvAnnotations.isMeccano(table)) {
                 format = AnnotationFormat.MECCANO;
             } else {
-                throw new IllegalArgumentException(file + " begins with " + String.join(",", table.header())
-                        + ", by which no format is known; name path,start,end,label in its first line, or pass"
-                        + " --format");
+                throw new IllegalArgumentException(
+                        file + " begins with " + String.join(",", table.header())
+                                + ", by which no format is known; name path,start,end,label in its first line, or pass --format");
             }
         }
         return switch (format) {

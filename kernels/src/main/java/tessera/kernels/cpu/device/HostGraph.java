@@ -86,8 +86,7 @@ final class HostGraph implements Graph {
         if (Matmul.PackedWeight.class.isAssignableFrom(method.getReturnType())) {
             throw new DeviceException(
                     DeviceException.Reason.FAILED,
-                    "a weight cannot be packed while a graph is recorded; run the work once before, or without"
-                            + " recording",
+                    "a weight cannot be packed while a graph is recorded; run the work once before, or without recording",
                     null);
         }
         Object answer = invoke(kernels, method, arguments);
