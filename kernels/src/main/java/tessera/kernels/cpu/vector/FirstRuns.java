@@ -143,12 +143,21 @@ final class FirstRuns {
     }
 
     private float max(int n) {
+        int end = VectorMath.whole(n);
+        int four = end - end % lanes.length;
+        float max = Math.max(max(0, four, lanes.length), max(four, end, LANES));
+        for (int i = end; i < n; i++) {
+            max = larger(max, values[i]);
+        }
+        return max;
+    }
+
+    /** Largest of the values from {@code start} to {@code end}, taken in turn by {@code chains} lanes. */
+    private float max(int start, int end, int chains) {
         float[] best = lanes;
         Arrays.fill(best, Float.NEGATIVE_INFINITY);
-        int end = VectorMath.whole(n);
-        int together = end / best.length * best.length;
-        for (int i = 0; i < end; i++) {
-            int lane = i < together ? i % best.length : i % LANES;
+        for (int i = start; i < end; i++) {
+            int lane = (i - start) % chains;
             best[lane] = larger(best[lane], values[i]);
         }
         float max = Float.NEGATIVE_INFINITY;
@@ -156,9 +165,6 @@ final class FirstRuns {
             float first = larger(best[i], best[i + LANES]);
             float second = larger(best[i + 2 * LANES], best[i + 3 * LANES]);
             max = Math.max(max, larger(first, second));
-        }
-        for (int i = end; i < n; i++) {
-            max = larger(max, values[i]);
         }
         return max;
     }
