@@ -175,7 +175,6 @@ class ImportFilesTest {
         assertArrayEquals(weights(expected), weights(imported(write("c.safetensors", tuned))));
     }
 
-    /** Counters that fit no tensor, flags and floats of eight bits: nobody asks for them. */
     @Test
     void aHeadAloneIsToldWhatItIs() {
         Path head = folder.resolve("head.safetensors");
@@ -186,6 +185,7 @@ class ImportFilesTest {
                 words(head, folder.resolve("out.safetensors")));
     }
 
+    /** Counters that fit no tensor, flags and floats of eight bits: nobody asks for them. */
     @Test
     void onlyWhatIsAskedForIsConverted() throws IOException {
         List<ArrayData> beside = List.of(

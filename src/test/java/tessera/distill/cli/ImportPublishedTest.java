@@ -360,10 +360,10 @@ class ImportPublishedTest {
             original().forEach((name, tensor) -> weights.put("model." + name, tensor));
             write(weights);
             Files.writeString(folder.resolve("config.json"), """
-                {"model_type": "VideoMAEv2_Small", "model_config": {"img_size": 32, "patch_size": 8, "num_frames": 8,
-                 "tubelet_size": 2, "embed_dim": 128, "depth": 2, "num_heads": 4, "mlp_ratio": 4, "qkv_bias": true,
-                 "use_mean_pooling": true, "cos_attn": false, "num_classes": 5}}
-                """);
+                    {"model_type": "VideoMAEv2_Small", "model_config": {"img_size": 32, "patch_size": 8, "num_frames": 8,
+                     "tubelet_size": 2, "embed_dim": 128, "depth": 2, "num_heads": 4, "mlp_ratio": 4, "qkv_bias": true,
+                     "use_mean_pooling": true, "cos_attn": false, "num_classes": 5}}
+                    """);
             Shell.succeed("import", "--checkpoint", file, "--out", out);
             try (Student student = Student.load(out, Device.cpu())) {
                 VideoMaeConfig read = (VideoMaeConfig) student.config();

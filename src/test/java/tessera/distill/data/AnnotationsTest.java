@@ -58,8 +58,7 @@ class AnnotationsTest {
     void tablesOfOnesOwn() throws IOException {
         List<Annotation> found = read(
                 "own.csv",
-                "\uFEFFlabel,path,end,start,split,scene\r\n"
-                        + "\"cut, \"\"slowly\"\"\",a/b.mp4,1:02.5,0:00:59,train,wood\r\n\r\n"
+                "\uFEFFlabel,path,end,start,split,scene\r\n\"cut, \"\"slowly\"\"\",a/b.mp4,1:02.5,0:00:59,train,wood\r\n\r\n"
                         + "open,c,,,test,city\r\n");
         assertEquals(
                 List.of(
@@ -101,9 +100,10 @@ class AnnotationsTest {
     @Test
     void epicKitchens() throws IOException {
         String rows =
-                "narration_id,participant_id,video_id,narration_timestamp,start_timestamp,stop_timestamp,start_frame,stop_frame,narration,verb,verb_class,noun,noun_class,all_nouns,all_noun_classes\n"
-                        + "P07_3_0,P07,P07_3,00:00:00.560,00:00:02.00,00:01:01.25,120,3672,fetch"
-                        + " pan,fetch,0,pan:big,5,\"['pan:big', 'lid']\",\"[5, 8]\"\n";
+                "narration_id,participant_id,video_id,narration_timestamp,start_timestamp,stop_timestamp,start_frame,stop_frame,"
+                        + "narration,verb,verb_class,noun,noun_class,all_nouns,all_noun_classes\n"
+                        + "P07_3_0,P07,P07_3,00:00:00.560,00:00:02.00,00:01:01.25,120,3672,"
+                        + "fetch pan,fetch,0,pan:big,5,\"['pan:big', 'lid']\",\"[5, 8]\"\n";
         Annotation words = one(
                 "P07_3", both(2, 61.25, 120, 3672, 0), "fetch pan:big", Map.of("verb", "fetch", "noun", "pan:big"), "");
         assertEquals(List.of(words), read("EPIC_100_train.csv", rows));
@@ -144,11 +144,11 @@ class AnnotationsTest {
     @Test
     void ego4d() throws IOException {
         String text = """
-            {"version": "v1", "split": "train", "clips": [
-              {"video_uid": "v-1", "clip_uid": "c-1", "clip_id": 3, "clip_parent_start_sec": 100.5,
-               "action_clip_start_sec": 4.0, "action_clip_end_sec": 12.0, "action_clip_start_frame": 120,
-               "action_clip_end_frame": 360, "verb": "take_(pick,_grab)", "noun": "cup", "verb_label": 4, "noun_label": 7}]}
-            """;
+                {"version": "v1", "split": "train", "clips": [
+                  {"video_uid": "v-1", "clip_uid": "c-1", "clip_id": 3, "clip_parent_start_sec": 100.5,
+                   "action_clip_start_sec": 4.0, "action_clip_end_sec": 12.0, "action_clip_start_frame": 120,
+                   "action_clip_end_frame": 360, "verb": "take_(pick,_grab)", "noun": "cup", "verb_label": 4, "noun_label": 7}]}
+                """;
         assertEquals(
                 List.of(new Annotation(
                         List.of(
@@ -169,20 +169,20 @@ class AnnotationsTest {
     @Test
     void ego4dActions() throws IOException {
         String text = """
-            {"version": "2.0", "videos": [{"video_uid": "v-1", "annotated_intervals": [
-              {"clip_uid": "c-1", "start_sec": 100.0, "narrated_actions": [
-                {"uid": "a", "start_sec": 104.5, "end_sec": 112.5, "start_frame": 3135, "end_frame": 3375,
-                 "clip_start_sec": 4.5, "clip_end_sec": 12.5, "clip_start_frame": 135, "clip_end_frame": 375,
-                 "is_valid_action": true, "structured_verb": "take_(pick,_grab)", "freeform_verb": null,
-                 "frames": [{"frame_type": "pre_frame", "boxes": [
-                   {"object_type": "left_hand", "structured_noun": null},
-                   {"object_type": "object_of_change", "structured_noun": "cup"}]}]},
-                {"start_sec": 113.0, "end_sec": 114.0, "structured_verb": null, "freeform_verb": "flip", "frames":
-                   [{"boxes": [{"object_type": "object_of_change", "structured_noun": "pan"}]}]},
-                {"start_sec": 115.0, "end_sec": 116.0, "structured_verb": "put", "frames": null},
-                {"start_sec": null, "is_valid_action": false}, {"start_sec": null, "is_rejected": true}]},
-              {"clip_uid": "c-2", "narrated_actions": null}]}]}
-            """;
+                {"version": "2.0", "videos": [{"video_uid": "v-1", "annotated_intervals": [
+                  {"clip_uid": "c-1", "start_sec": 100.0, "narrated_actions": [
+                    {"uid": "a", "start_sec": 104.5, "end_sec": 112.5, "start_frame": 3135, "end_frame": 3375,
+                     "clip_start_sec": 4.5, "clip_end_sec": 12.5, "clip_start_frame": 135, "clip_end_frame": 375,
+                     "is_valid_action": true, "structured_verb": "take_(pick,_grab)", "freeform_verb": null,
+                     "frames": [{"frame_type": "pre_frame", "boxes": [
+                       {"object_type": "left_hand", "structured_noun": null},
+                       {"object_type": "object_of_change", "structured_noun": "cup"}]}]},
+                    {"start_sec": 113.0, "end_sec": 114.0, "structured_verb": null, "freeform_verb": "flip", "frames":
+                       [{"boxes": [{"object_type": "object_of_change", "structured_noun": "pan"}]}]},
+                    {"start_sec": 115.0, "end_sec": 116.0, "structured_verb": "put", "frames": null},
+                    {"start_sec": null, "is_valid_action": false}, {"start_sec": null, "is_rejected": true}]},
+                  {"clip_uid": "c-2", "narrated_actions": null}]}]}
+                """;
         assertEquals(
                 List.of(
                         new Annotation(
@@ -203,12 +203,12 @@ class AnnotationsTest {
     @Test
     void ego4dHands() throws IOException {
         String text = """
-            {"version": "v1", "split": "val", "clips": [{"clip_id": 3, "clip_uid": "c-1", "video_uid": "v-1", "frames": [
-              {"action_start_sec": 104.5, "action_end_sec": 112.5, "action_start_frame": 3135, "action_end_frame": 3375,
-               "action_clip_start_sec": 4.5, "action_clip_end_sec": 12.5, "action_clip_start_frame": 135,
-               "action_clip_end_frame": 375, "pre_45": {"frame": 3090, "clip_frame": 90, "boxes": []}},
-              {"action_start_sec": 120, "action_end_sec": 121, "contact_frame": {"frame": 3610}}]}]}
-            """;
+                {"version": "v1", "split": "val", "clips": [{"clip_id": 3, "clip_uid": "c-1", "video_uid": "v-1", "frames": [
+                  {"action_start_sec": 104.5, "action_end_sec": 112.5, "action_start_frame": 3135, "action_end_frame": 3375,
+                   "action_clip_start_sec": 4.5, "action_clip_end_sec": 12.5, "action_clip_start_frame": 135,
+                   "action_clip_end_frame": 375, "pre_45": {"frame": 3090, "clip_frame": 90, "boxes": []}},
+                  {"action_start_sec": 120, "action_end_sec": 121, "contact_frame": {"frame": 3610}}]}]}
+                """;
         assertEquals(
                 List.of(
                         new Annotation(
@@ -231,15 +231,15 @@ class AnnotationsTest {
     @Test
     void ego4dShortTermAnticipation() throws IOException {
         String text = """
-            {"info": {"split": "train", "video_metadata": {"v-1": {"fps": 60.0, "frame_width": 1920}}},
-             "noun_categories": [{"id": 0, "name": "cup"}, {"id": 7, "name": "pan"}],
-             "verb_categories": [{"id": 4, "name": "take"}],
-             "annotations": [
-               {"uid": "a", "video_uid": "v-1", "frame": 3089, "clip_uid": "c-1", "clip_frame": 89, "objects": [
-                 {"box": [0, 0, 9, 9], "verb_category_id": 4, "noun_category_id": 7, "time_to_contact": 1.5},
-                 {"box": [0, 0, 9, 9], "verb_category_id": 4, "noun_category_id": 0, "time_to_contact": 0.5}]},
-               {"uid": "b", "video_id": "v-2", "frame": 9}]}
-            """;
+                {"info": {"split": "train", "video_metadata": {"v-1": {"fps": 60.0, "frame_width": 1920}}},
+                 "noun_categories": [{"id": 0, "name": "cup"}, {"id": 7, "name": "pan"}],
+                 "verb_categories": [{"id": 4, "name": "take"}],
+                 "annotations": [
+                   {"uid": "a", "video_uid": "v-1", "frame": 3089, "clip_uid": "c-1", "clip_frame": 89, "objects": [
+                     {"box": [0, 0, 9, 9], "verb_category_id": 4, "noun_category_id": 7, "time_to_contact": 1.5},
+                     {"box": [0, 0, 9, 9], "verb_category_id": 4, "noun_category_id": 0, "time_to_contact": 0.5}]},
+                   {"uid": "b", "video_id": "v-2", "frame": 9}]}
+                """;
         assertEquals(
                 List.of(
                         new Annotation(
@@ -257,11 +257,11 @@ class AnnotationsTest {
     @Test
     void wear() throws IOException {
         List<Annotation> found = read("wear_split_1.json", """
-            {"version": "1", "database": {
-              "sbj_0": {"subset": "Validation", "duration": 300.0, "fps": 60, "annotations": [
-                {"label": "jogging", "segment": [1.5, 61.5], "segment (frames)": [90.0, 3690.0], "label_id": 0}]},
-              "sbj_1": {"subset": "Training", "fps": 60, "annotations": []}}, "label_dict": {"jogging": 0}}
-            """);
+                {"version": "1", "database": {
+                  "sbj_0": {"subset": "Validation", "duration": 300.0, "fps": 60, "annotations": [
+                    {"label": "jogging", "segment": [1.5, 61.5], "segment (frames)": [90.0, 3690.0], "label_id": 0}]},
+                  "sbj_1": {"subset": "Training", "fps": 60, "annotations": []}}, "label_dict": {"jogging": 0}}
+                """);
         assertEquals(List.of(one("sbj_0", both(1.5, 61.5, 91, 3691, 60), "jogging", Map.of(), "Validation")), found);
         refused("w.json", "{\"database\": {\"sbj_0\": {\"annotations\": [{\"segment\": [2, 1]}]}}}", null, "sbj_0");
     }
@@ -271,9 +271,9 @@ class AnnotationsTest {
         assertEquals(
                 List.of(one("78687", Segment.WHOLE, "Holding something next to something", Map.of(), "validation")),
                 read("something-something-v2-validation.json", """
-                    [{"id": "78687", "label": "holding a potato next to a bottle",
-                      "template": "Holding [something] next to [something]", "placeholders": ["a potato", "a bottle"]}]
-                    """));
+                        [{"id": "78687", "label": "holding a potato next to a bottle",
+                          "template": "Holding [something] next to [something]", "placeholders": ["a potato", "a bottle"]}]
+                        """));
         assertEquals(
                 List.of(one("1420", Segment.WHOLE, "", Map.of(), "test")), read("test.json", "[{\"id\": \"1420\"}]"));
     }
@@ -286,20 +286,20 @@ class AnnotationsTest {
         assertEquals(
                 List.of(one("P01_01", Segment.every(8, 262, 60), "", Map.of(), "train (unlabel)")),
                 read("epic-55_unlabel.json", "{\"version\": 1.0, " + description.formatted("EPIC-55") + """
-                    "split": "train (unlabel)", "clips": [{"uid": "1", "participant_id": "P01", "video_id": "P01_01",
-                      "start_timestamp": "00:00:04.37", "start_frame": "262", "stop_frame": "370"}]}
-                    """));
+                        "split": "train (unlabel)", "clips": [{"uid": "1", "participant_id": "P01", "video_id": "P01_01",
+                          "start_timestamp": "00:00:04.37", "start_frame": "262", "stop_frame": "370"}]}
+                        """));
         assertEquals(
                 List.of(one("0001", Segment.every(1, 10, 12), "check_booklet", Map.of(), "val")),
                 read("meccano_val.json", "{" + description.formatted("MECCANO") + """
-                    "split": "val", "num_actions": 40, "clips": [{"video_id": "0001", "action_id": 0,
-                      "action_name": "check_booklet", "start_frame": 10, "end_frame": 52, "action_id_internal": 9}]}
-                    """));
+                        "split": "val", "num_actions": 40, "clips": [{"video_id": "0001", "action_id": 0,
+                          "action_name": "check_booklet", "start_frame": 10, "end_frame": 52, "action_id_internal": 9}]}
+                        """));
         assertEquals(
                 List.of(one("sbj_0", Segment.every(8, 55, 60), "jogging", Map.of(), "val")),
                 read("wear_val.json", "{" + description.formatted("WEAR") + """
-                    "split": "val", "clips": [{"video_id": "sbj_0", "label": "jogging", "label_id": 0, "start_frame": 55}]}
-                    """));
+                        "split": "val", "clips": [{"video_id": "sbj_0", "label": "jogging", "label_id": 0, "start_frame": 55}]}
+                        """));
         assertEquals(
                 List.of(new Annotation(
                         List.of(
@@ -309,9 +309,9 @@ class AnnotationsTest {
                         Map.of("verb", "pack", "noun", "plant"),
                         "val")),
                 read("ego4d_val.json", "{" + description.formatted("Ego4d") + """
-                    "split": "val", "clips": [{"uid": "v-9_0009000", "video_id": "v-9", "frame": 9000, "clip_uid": "c-9",
-                      "clip_frame": 2837, "verb": "pack", "noun": "plant", "verb_label": 36, "noun_label": 53}]}
-                    """));
+                        "split": "val", "clips": [{"uid": "v-9_0009000", "video_id": "v-9", "frame": 9000, "clip_uid": "c-9",
+                          "clip_frame": 2837, "verb": "pack", "noun": "plant", "verb_label": 36, "noun_label": 53}]}
+                        """));
     }
 
     @Test
