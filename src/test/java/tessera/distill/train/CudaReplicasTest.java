@@ -81,6 +81,18 @@ class CudaReplicasTest {
         }
     }
 
+    private void pretrain(String name, Pretraining stage, List<Device> devices) {
+        try (ClipSet clips = Lessons.clips(1)) {
+            stage.run(
+                    SmallNetworks.config(Modality.RGB),
+                    clips,
+                    clips,
+                    null,
+                    folder.resolve(name),
+                    context(devices, DType.F32, 0));
+        }
+    }
+
     private double[] metrics(String name, Metric metric) {
         return MetricsLog.read(folder.resolve(name).resolve(Trainer.METRICS)).stream()
                 .mapToDouble(line -> line.values().getOrDefault(metric, Double.NaN))
@@ -125,24 +137,8 @@ class CudaReplicasTest {
                 .withMaskRatio(.5)
                 .withClipNorm(.5)
                 .withStrategy(MaskStrategy.of("motion"));
-        try (ClipSet clips = Lessons.clips(1)) {
-            standard.withRecipe(recipe.withAccumulate(2))
-                    .run(
-                            SmallNetworks.config(Modality.RGB),
-                            clips,
-                            clips,
-                            null,
-                            folder.resolve("shared"),
-                            context(two, DType.F32, 0));
-            standard.withRecipe(recipe.withBatch(2).withAccumulate(4))
-                    .run(
-                            SmallNetworks.config(Modality.RGB),
-                            clips,
-                            clips,
-                            null,
-                            folder.resolve("alone"),
-                            context(one, DType.F32, 0));
-        }
+        pretrain("shared", standard.withRecipe(recipe.withAccumulate(2)), two);
+        pretrain("alone", standard.withRecipe(recipe.withBatch(2).withAccumulate(4)), one);
         for (Metric metric : List.of(Metric.LOSS, Metric.GRADIENT_NORM)) {
             Close.relative(metrics("shared", metric), metrics("alone", metric), 1e-3, metric.id());
         }

@@ -54,7 +54,8 @@ public final class HeadFit implements FewShotHead {
                     + columns.size() + " sets of features given; pass a positive number for each");
         }
         this.columns = columns.stream().map(int[]::clone).toArray(int[][]::new);
-        this.weights = OpinionPool.shares(weights);
+        double sum = Arrays.stream(weights).sum();
+        this.weights = Arrays.stream(weights).map(weight -> weight / sum).toArray();
     }
 
     /** A fit on all of {@code width} features. */

@@ -1,7 +1,5 @@
 package tessera.distill.fewshot;
 
-import java.util.Arrays;
-
 /**
  * Several classifiers that speak as one: {@code softmax(sum_i w_i log p_i)}, the logarithmic opinion pool (Genest and Zidek, Combining
  * Probability Distributions, 1986). Of linear classifiers it is again a linear one.
@@ -54,11 +52,5 @@ final class OpinionPool {
             }
         }
         return new LinearClassifier(coefficients, intercepts);
-    }
-
-    /** Weights that add up to 1. */
-    static double[] shares(double[] weights) {
-        double sum = Arrays.stream(weights).sum();
-        return Arrays.stream(weights).map(weight -> weight / sum).toArray();
     }
 }

@@ -35,7 +35,10 @@ final class CudaCalls {
         /** What to do next; may be empty. */
         String advice();
 
-        boolean outOfMemory();
+        /** Whether the device's memory ran out. */
+        default boolean outOfMemory() {
+            return false;
+        }
     }
 
     /** A call that returns a status. */

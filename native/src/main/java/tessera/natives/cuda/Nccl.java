@@ -70,11 +70,6 @@ public final class Nccl {
         public String advice() {
             return advice;
         }
-
-        @Override
-        public boolean outOfMemory() {
-            return false;
-        }
     }
 
     private Nccl() {}

@@ -75,12 +75,6 @@ public final class Nvrtc {
         public String advice() {
             return advice;
         }
-
-        @Override
-        public boolean outOfMemory() {
-            // The host's memory, not the device's.
-            return false;
-        }
     }
 
     private Nvrtc() {}
