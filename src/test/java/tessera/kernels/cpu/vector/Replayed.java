@@ -4,7 +4,6 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
-import java.lang.reflect.InvocationTargetException;
 import java.lang.reflect.Method;
 import java.lang.reflect.Proxy;
 import java.lang.reflect.RecordComponent;
@@ -21,6 +20,7 @@ import tessera.kernels.Buffer;
 import tessera.kernels.DType;
 import tessera.kernels.Kernels;
 import tessera.kernels.cpu.Elements;
+import tessera.kernels.cpu.Reflected;
 import tessera.kernels.cpu.Workers;
 
 /**
@@ -65,7 +65,7 @@ final class Replayed {
     private Object watch(Class<?> family, Object kernels) {
         return Proxy.newProxyInstance(family.getClassLoader(), new Class<?>[] {family}, (proxy, method, arguments) -> {
             if (method.getReturnType() != void.class) {
-                Object answer = invoke(kernels, method, arguments);
+                Object answer = Reflected.call(kernels, method, arguments);
                 return answer instanceof Attention attention ? of(Attention.class, attention) : answer;
             }
             check(family.getSimpleName() + "." + method.getName(), kernels, method, arguments);
@@ -82,18 +82,18 @@ final class Replayed {
         List<byte[]> given = contents(buffers);
         made.add(name);
         buffers.forEach(Replayed::change);
-        Runnable loops = Workers.noted(() -> invoke(kernels, method, arguments));
+        Runnable loops = Workers.noted(() -> Reflected.call(kernels, method, arguments));
         restore(buffers, given);
         if (loops != null) {
             repeated.add(name);
-            compare(name, buffers, loops, () -> invoke(kernels, method, arguments));
+            compare(name, buffers, loops, () -> Reflected.call(kernels, method, arguments));
             restore(buffers, given);
             buffers.forEach(Replayed::change);
             buffers.forEach(Replayed::change);
-            compare(name + " once more", buffers, loops, () -> invoke(kernels, method, arguments));
+            compare(name + " once more", buffers, loops, () -> Reflected.call(kernels, method, arguments));
             restore(buffers, given);
         }
-        invoke(kernels, method, arguments);
+        Reflected.call(kernels, method, arguments);
     }
 
     /** From the contents as they are, two ways lead to the same. */
@@ -154,22 +154,6 @@ final class Replayed {
             for (long i = 0; i < n; i++) {
                 Elements.set(buffer, i, .75 * Elements.get(buffer, i));
             }
-        }
-    }
-
-    private static @Nullable Object invoke(Object kernels, Method method, @Nullable Object[] arguments) {
-        try {
-            return method.invoke(kernels, arguments);
-        } catch (InvocationTargetException e) {
-            if (e.getCause() instanceof RuntimeException exception) {
-                throw exception;
-            }
-            if (e.getCause() instanceof Error error) {
-                throw error;
-            }
-            throw new IllegalStateException(method + " threw what it does not declare", e);
-        } catch (IllegalAccessException e) {
-            throw new IllegalStateException(method + " is not public", e);
         }
     }
 }

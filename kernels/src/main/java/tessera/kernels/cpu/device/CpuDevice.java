@@ -238,7 +238,7 @@ public final class CpuDevice extends Device {
             recording = new Recording(
                     Thread.currentThread(),
                     graph,
-                    graph.noting(kernels),
+                    graph.noting(kernels, workers),
                     int8.map(layers -> graph.noting(Int8Kernels.class, layers)),
                     bf16.map(layers -> graph.noting(Bf16Kernels.class, layers)));
             body.run();

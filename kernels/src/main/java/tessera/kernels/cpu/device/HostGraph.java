@@ -1,6 +1,5 @@
 package tessera.kernels.cpu.device;
 
-import java.lang.reflect.InvocationTargetException;
 import java.lang.reflect.Method;
 import java.lang.reflect.Proxy;
 import java.util.ArrayList;
@@ -20,6 +19,7 @@ import tessera.kernels.Optimiser.AdamWStep;
 import tessera.kernels.Patches;
 import tessera.kernels.Tokens;
 import tessera.kernels.cpu.HostMemory;
+import tessera.kernels.cpu.Reflected;
 import tessera.kernels.cpu.Workers;
 import tessera.kernels.cpu.scalar.ScalarRandom;
 
@@ -54,8 +54,12 @@ final class HostGraph implements Graph {
         nodes.add(node);
     }
 
-    /** These kernels, which note here what they are asked instead of doing it. */
-    Kernels noting(Kernels kernels) {
+    /**
+     * These kernels, which note here what they are asked instead of doing it.
+     *
+     * @param workers who draw masks
+     */
+    Kernels noting(Kernels kernels, Workers workers) {
         return new Kernels(
                 noting(Elementwise.class, kernels.elementwise()),
                 noting(Matmul.class, kernels.matmul()),
@@ -63,7 +67,7 @@ final class HostGraph implements Graph {
                 noting(Attention.class, kernels.attention()),
                 noting(Patches.class, kernels.patches()),
                 noting(Tokens.class, kernels.tokens()),
-                new NotedRandom(this, (ScalarRandom) kernels.random()), // a CPU has no others
+                new NotedRandom(this, kernels.random(), new ScalarRandom(workers)),
                 noting(Losses.class, kernels.losses()),
                 noting(Optimiser.class, kernels.optimiser()));
     }
@@ -82,31 +86,15 @@ final class HostGraph implements Graph {
     }
 
     /** A question is answered at once, one for further kernels by such that note; a weight is packed from what does not exist yet. */
-    private Object answer(Object kernels, Method method, Object[] arguments) {
+    private @Nullable Object answer(Object kernels, Method method, Object[] arguments) {
         if (Matmul.PackedWeight.class.isAssignableFrom(method.getReturnType())) {
             throw new DeviceException(
                     DeviceException.Reason.FAILED,
                     "a weight cannot be packed while a graph is recorded; run the work once before, or without recording",
                     null);
         }
-        Object answer = invoke(kernels, method, arguments);
+        @Nullable Object answer = Reflected.call(kernels, method, arguments);
         return answer instanceof Attention attention ? noting(Attention.class, attention) : answer;
-    }
-
-    private static Object invoke(Object kernels, Method method, Object[] arguments) {
-        try {
-            return method.invoke(kernels, arguments);
-        } catch (InvocationTargetException e) {
-            if (e.getCause() instanceof RuntimeException exception) {
-                throw exception;
-            }
-            if (e.getCause() instanceof Error error) {
-                throw error;
-            }
-            throw new IllegalStateException(method + " threw what it does not declare", e);
-        } catch (IllegalAccessException e) {
-            throw new IllegalStateException(method + " is not public", e);
-        }
     }
 
     /**
@@ -145,7 +133,7 @@ final class HostGraph implements Graph {
                 return;
             }
             if (!made && !varies) {
-                loops = Workers.noted(() -> invoke(kernels, method, arguments));
+                loops = Workers.noted(() -> Reflected.call(kernels, method, arguments));
                 made = true;
                 return;
             }
@@ -155,7 +143,7 @@ final class HostGraph implements Graph {
                             values.lr(), step.beta1(), step.beta2(), step.eps(), values.step(), step.clip());
                 }
             }
-            invoke(kernels, method, arguments);
+            Reflected.call(kernels, method, arguments);
         }
     }
 

@@ -6,8 +6,12 @@ import tessera.kernels.Graph.Variables;
 import tessera.kernels.RandomOps;
 import tessera.kernels.cpu.scalar.ScalarRandom;
 
-/** Notes its calls in a graph, whose launches add their seed and stream to those noted. */
-record NotedRandom(HostGraph graph, ScalarRandom kernels) implements RandomOps {
+/**
+ * Notes its calls in a graph, whose launches add their seed and stream to those noted.
+ *
+ * @param masks what draws masks, which is prepared once and makes no object in a launch
+ */
+record NotedRandom(HostGraph graph, RandomOps kernels, ScalarRandom masks) implements RandomOps {
     private static RandomStream moved(RandomStream random, Variables values) {
         return new RandomStream(random.seed() + values.seed(), random.stream() + values.stream());
     }
@@ -15,8 +19,8 @@ record NotedRandom(HostGraph graph, ScalarRandom kernels) implements RandomOps {
     @Override
     public void randomMask(
             RandomStream random, MaskShape shape, Buffer visibleIndices, @Nullable Buffer maskedIndices) {
-        ScalarRandom.Masks masks = kernels.masks(shape, visibleIndices, maskedIndices);
-        graph.note(values -> masks.draw(random.seed() + values.seed(), random.stream() + values.stream()));
+        ScalarRandom.Masks prepared = masks.masks(shape, visibleIndices, maskedIndices);
+        graph.note(values -> prepared.draw(random.seed() + values.seed(), random.stream() + values.stream()));
     }
 
     @Override
