@@ -220,6 +220,18 @@ class QuantizeTest {
                 folder.resolve("lost"),
                 "--out",
                 folder.resolve("other.safetensors"));
+        Shell.refuse(
+                List.of("--check has " + videos, "which --calibrate has too; pass videos that are not calibrated on"),
+                "quantize",
+                "--student",
+                student,
+                "--calibrate",
+                videos,
+                "--check",
+                videos,
+                "--out",
+                never);
+        assertTrue(Files.notExists(never));
         Shell.refuse(List.of("bf16"), "predict", "--precision=bf16", "--student", out, "--video", video);
     }
 

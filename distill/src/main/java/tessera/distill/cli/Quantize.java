@@ -7,7 +7,9 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Objects;
+import java.util.Set;
 import java.util.function.Function;
+import java.util.stream.Collectors;
 import java.util.stream.IntStream;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Command;
@@ -91,6 +93,7 @@ final class Quantize extends ToolCommand {
             List<Path> calibrated = check == null
                     ? all.stream().filter(video -> !checked.contains(video)).toList()
                     : all;
+            requireOthers(calibrated, checked);
             try (Student made = quantized(predictor, calibrated)) {
                 made.save(out);
                 Agreement agreement = checked.isEmpty() ? null : compared(predictor, made, checked);
@@ -117,6 +120,27 @@ final class Quantize extends ToolCommand {
                 .filter(i -> i % HELD_OUT_OF == 1)
                 .mapToObj(videos::get)
                 .toList();
+    }
+
+    /** A video that ranges were measured on says nothing of others. */
+    private static void requireOthers(List<Path> calibrated, List<Path> checked) {
+        Set<Path> known = calibrated.stream().map(Quantize::real).collect(Collectors.toSet());
+        checked.stream()
+                .filter(video -> known.contains(real(video)))
+                .findFirst()
+                .ifPresent(video -> {
+                    throw new IllegalArgumentException(
+                            "--check has " + video + ", which --calibrate has too; pass videos that are"
+                                    + " not calibrated on, or leave --check away to hold out every fourth of --calibrate");
+                });
+    }
+
+    private static Path real(Path video) {
+        try {
+            return video.toRealPath();
+        } catch (IOException e) {
+            throw new UncheckedIOException(video + " cannot be read", e);
+        }
     }
 
     private Student quantized(Predictor predictor, List<Path> videos) {
