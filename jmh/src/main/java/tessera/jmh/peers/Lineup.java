@@ -33,7 +33,8 @@ final class Lineup implements AutoCloseable {
     }
 
     /**
-     * Opens every way of every peer.
+     * Opens every way of every peer. Where this processor has none of a precision for us, theirs would be timed beside nothing of ours,
+     * which takes most of a run as they have no instructions for it either; so it is named as absent and not opened.
      *
      * @param peers ourselves first
      */
@@ -42,6 +43,10 @@ final class Lineup implements AutoCloseable {
         for (Peer peer : peers) {
             for (Peer.Way way : peer.ways(task.work())) {
                 try {
+                    if (!(peer instanceof OwnPeer) && !isOurs(way.precision())) {
+                        throw new Peer.AbsentException("not measured, as ours has no "
+                                + way.precision().text() + " here to stand beside it");
+                    }
                     Contender contender = peer.open(task, way);
                     try {
                         float[] output = contender.output();
@@ -59,6 +64,10 @@ final class Lineup implements AutoCloseable {
                 }
             }
         }
+    }
+
+    private boolean isOurs(Precision precision) {
+        return entries.stream().anyMatch(entry -> entry.isOurs() && entry.way().precision() == precision);
     }
 
     List<Entry> entries() {
