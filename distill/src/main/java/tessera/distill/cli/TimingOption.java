@@ -33,10 +33,6 @@ final class TimingOption {
     private double startUp;
     private long decoding;
 
-    boolean wanted() {
-        return wanted;
-    }
-
     /**
      * Where the time of a command went, in seconds.
      *
