@@ -22,8 +22,8 @@ class ReadmeTest {
     @CsvSource({
         "README.md, example/Recognise",
         "README.md, tessera/CameraExampleTest",
-        "docs/extending.md, tessera/UserOpExampleTest",
-        "docs/extending.md, tessera/JCudaExampleTest"
+        "tensor/extending.md, tessera/UserOpExampleTest",
+        "tensor/extending.md, tessera/JCudaExampleTest"
     })
     void showsTheTestedText(String page, String test) throws IOException {
         Path root = SourceTree.root();
@@ -42,9 +42,9 @@ class ReadmeTest {
             strings = {
                 "README.md",
                 "CONTRIBUTING.md",
-                "docs/demo.md",
-                "docs/masks.md",
-                "docs/extending.md",
+                "distill/demo.md",
+                "nn/masks.md",
+                "tensor/extending.md",
                 "jmh/results/README.md"
             })
     void linksLeadToFilesAndHeadings(String page) throws IOException {
