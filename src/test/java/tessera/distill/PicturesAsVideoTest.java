@@ -10,6 +10,7 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import java.util.stream.IntStream;
 import org.junit.jupiter.api.Test;
@@ -94,8 +95,44 @@ class PicturesAsVideoTest {
         Files.write(picture, new byte[] {1, 2, 3});
         refused("010.png cannot be read as a picture", frames);
         Files.write(picture, bytes);
-        Files.delete(frames.resolve("020.png"));
-        refused("lacks the frame 20 after", frames);
+        for (int number = 20; number < 42; number++) {
+            Files.delete(frames.resolve("%03d.png".formatted(number)));
+        }
+        refused("lacks the frame 20 after 019.png, and more of them than it has", frames);
+        Files.delete(frames.resolve("042.png"));
+        for (int number = 3; number < 20; number++) {
+            if (number % 4 != 3) {
+                Files.delete(frames.resolve("%03d.png".formatted(number)));
+            }
+        }
+        Files.move(frames.resolve("019.png"), frames.resolve("021.png"));
+        refused("lacks the frame 19 after 015.png; extract the frames again", frames);
+    }
+
+    /** As where a recording is extracted: the one before stands for it, in every way of reading. */
+    @Test
+    void aFrameThatIsMissingIsTheOneBefore() throws IOException {
+        Path frames = pictures("frames", "%03d.png");
+        for (int number : new int[] {10, 11, 30}) {
+            Files.delete(frames.resolve("%03d.png".formatted(number)));
+        }
+        int[] shown = range(0, 40);
+        shown[7] = 6;
+        shown[8] = 6;
+        shown[27] = 26;
+        ClipCut cut = ClipCut.every(4, 40, 24, 32).withPictureRate(10);
+        assertArrayEquals(shown, MadeVideo.numbers(Video.cut(frames, cut).getFirst()));
+        assertEquals(40, Video.count(frames, DecodeOptions.NATIVE));
+        assertEquals(40, Video.measure(frames).frames().orElseThrow());
+        // Thinned out to every second one, of which one is missing.
+        for (int number = 4; number <= 42; number += 2) {
+            Files.deleteIfExists(frames.resolve("%03d.png".formatted(number)));
+        }
+        assertEquals(20, Video.count(frames, DecodeOptions.NATIVE));
+        int[] second =
+                MadeVideo.numbers(Video.cut(frames, ClipCut.every(2, 20, 24, 32).withPictureRate(10))
+                        .getFirst());
+        assertArrayEquals(new int[] {6, 6, 10}, Arrays.copyOfRange(second, 3, 6));
     }
 
     private static void refused(String words, Path video) {

@@ -17,6 +17,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.ValueSource;
 import tessera.distill.video.ClipCut;
 import tessera.distill.video.Video;
 import tessera.distill.video.VideoException;
@@ -61,6 +62,32 @@ class VideoKindsTest {
             int[] expected = {10 * clip, 10 * clip + 2, 10 * clip + 4, 10 * clip + 6, 10 * clip + 8};
             assertArrayEquals(expected, MadeVideo.numbers(clips.get(clip)), () -> name + Arrays.toString(expected));
         }
+    }
+
+    /** Three seconds at 25 in a second, of which the last packets tell no times: none of its frames is left out, in whatever order they lie. */
+    @ParameterizedTest
+    @ValueSource(
+            strings = {
+                "plain.mpg -c:v mpeg2video -q:v 2",
+                "ordered.mpg -c:v mpeg2video -q:v 2 -bf 2",
+                "first.mpg -c:v mpeg1video -q:v 2 -bf 2",
+                "disc.vob -c:v mpeg2video -q:v 2 -bf 2 -f vob",
+                "ordered.avi -c:v mpeg4 -q:v 2 -bf 2"
+            })
+    void framesWithoutTimesCount(String kind) {
+        int space = kind.indexOf(' ');
+        Path file = made(kind.substring(0, space), MadeVideo.ramp("96x72", 25, 3) + kind.substring(space));
+        assertEquals(75, Video.measure(file).frames().orElseThrow());
+        // Where times are left out, the decoder's may be those of a frame beside.
+        int[] spread =
+                MadeVideo.numbers(Video.cut(file, ClipCut.whole(5, 16, 16)).getFirst());
+        int[] expected = {7, 22, 37, 12, 27};
+        for (int i = 0; i < spread.length; i++) {
+            assertTrue(Math.abs(spread[i] - expected[i]) <= 1, () -> kind + Arrays.toString(spread));
+        }
+        VideoClip last =
+                Video.cut(file, ClipCut.every(1, 25, 16, 16).part(2 / 3.0, 1)).getFirst();
+        assertTrue(MadeVideo.numbers(last)[24] >= 33, () -> kind + Arrays.toString(MadeVideo.numbers(last)));
     }
 
     /** A picture whose left half is white, turned and mirrored as the matrix in the file's header says. */
@@ -135,7 +162,7 @@ class VideoKindsTest {
                 "holds no video stream");
         Path whole = made("whole.mp4", MadeVideo.ramp("96x72", 10, 2) + " -c:v mpeg4");
         refused(made("after-end.mp4", "-ss 60 -i " + whole + " -c copy"), "no frame");
-        refused(Files.write(folder.resolve("empty.mp4"), new byte[0]), "cannot be decoded as a video");
+        refused(Files.write(folder.resolve("empty.mp4"), new byte[0]), "cannot be decoded as a video (it is empty");
         byte[] bytes = Files.readAllBytes(whole);
         refused(
                 Files.write(folder.resolve("head-only.mp4"), Arrays.copyOf(bytes, bytes.length / 4)),

@@ -176,6 +176,13 @@ class ImportPublishedTest {
             try (Student student = Student.load(out, Device.cpu())) {
                 assertEquals(List.of("a", "a (2)", "a (12)"), student.labels().subList(0, 3));
             }
+            Files.writeString(
+                    folder.resolve("config.json"),
+                    config().replaceAll(
+                                    "\"id2label\": \\{[^}]*\\}",
+                                    Matcher.quoteReplacement(
+                                            "\"id2label\": [{\"name\": \"a\"}, \"b\", \"c\", " + numbered)));
+            Shell.refuse(List.of("config.json: it says of class 0 {name=a}, which is no name"), words());
         }
     }
 
@@ -271,6 +278,18 @@ class ImportPublishedTest {
             Shell.refuse(List.of(config.toString(), "relu"), wordsOf());
             Files.writeString(config, config("\"hidden_size\": 64", "\"hidden_size\": \"wide\""));
             Shell.refuse(List.of(config.toString(), "hidden_size is wide"), wordsOf());
+            Files.writeString(config, config().replaceFirst("\"patch_size\": \\d+", "\"patch_size\": [16, 8]"));
+            Shell.refuse(List.of(config.toString(), "patch_size is [16, 8]", "no size of equal sides"), wordsOf());
+            for (String entry : List.of("patch_size", "tubelet_size", "num_channels", "intermediate_size")) {
+                Files.writeString(config, config().replaceFirst("\"" + entry + "\": \\d+", "\"" + entry + "\": 99"));
+                Shell.refuse(List.of(config.toString(), entry + " is 99 but the weights have "), wordsOf());
+            }
+            Files.writeString(config, config("\"image_size\": 32", "\"image_size\": 36"));
+            Shell.refuse(List.of(config.toString(), "image_size is 36", "multiple of the patch, 8"), wordsOf());
+            Files.writeString(config, config("\"num_frames\": 8", "\"num_frames\": 7"));
+            Shell.refuse(List.of(config.toString(), "do not divide clips of 7 frames"), wordsOf());
+            Files.writeString(config, config("single_label_classification", "multi_label_classification"));
+            assertTrue(Shell.succeed(wordsOf()).contains("predict shares 100 % among the classes"));
             Files.writeString(config, "[1, 2]");
             Shell.refuse(List.of(config.toString(), "no JSON object"), wordsOf());
             Files.writeString(config, "{\"model_type\": \"llama\", \"num_frames\": 99}");
@@ -280,6 +299,27 @@ class ImportPublishedTest {
 
     private Object[] wordsOf(String... more) {
         return words((Object[]) more);
+    }
+
+    /** Blocks without the biases of queries and values, told by the weights or by the file under either of its names. */
+    @Test
+    void biasesThatAModelLacksAreZero() throws IOException {
+        try (Scope scope = Scope.open()) {
+            Map<String, Tensor> weights = new LinkedHashMap<>(huggingFace());
+            weights.keySet().removeIf(name -> name.matches(".*attention\\.(q_bias|v_bias|(query|key|value)\\.bias)"));
+            assertTrue(weights.size() < huggingFace().size());
+            write(weights);
+            for (String told : List.of("\"qkv_bias\": true", "\"qkv_bias\": false", "\"qv_bias\": false")) {
+                Files.writeString(folder.resolve("config.json"), config("\"qkv_bias\": true", told));
+                Shell.succeed(words());
+                try (Checkpoint read = Checkpoint.read(out)) {
+                    for (float bias : requireNonNull(read.tensors().get("encoder.blocks.0.attn.q_bias"))
+                            .toFloats()) {
+                        assertEquals(0, bias);
+                    }
+                }
+            }
+        }
     }
 
     /** transformers reads the first token where means are not asked for, behind a norm of every token. */

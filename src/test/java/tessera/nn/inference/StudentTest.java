@@ -223,7 +223,7 @@ class StudentTest {
         float[] expected = classifier.predict(clips, Masking.of(.75, 2), 9).toFloats();
         try (ExecutorService threads =
                 virtual ? Executors.newVirtualThreadPerTaskExecutor() : Executors.newFixedThreadPool(4)) {
-            List<CompletableFuture<float[]>> results = IntStream.range(0, 16)
+            List<CompletableFuture<float[]>> results = IntStream.range(0, virtual ? 200 : 16)
                     .mapToObj(i -> CompletableFuture.supplyAsync(
                             () -> {
                                 try (Tensor probabilities = classifier.predict(clips, Masking.of(.75, 2), 9)) {

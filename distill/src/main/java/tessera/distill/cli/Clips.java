@@ -16,12 +16,21 @@ import tessera.distill.data.ModalityFolders;
 import tessera.distill.data.SampleLayout;
 import tessera.distill.train.RunContext;
 import tessera.distill.train.Task;
+import tessera.nn.Checkpoint;
+import tessera.nn.CheckpointException;
 import tessera.nn.ClipShape;
 import tessera.nn.Int8Layers;
+import tessera.nn.ModelConfig;
+import tessera.nn.videomae.VideoMaeConfig;
+import tessera.nn.videomae.VideoMaeNames;
+import tessera.tensor.Scope;
+import tessera.tensor.Tensor;
 import tessera.tensor.io.SafetensorsShards;
 
 /** What the commands that read clips do alike. */
 final class Clips {
+    private static final String FIRST_OF_MLP = "encoder.blocks.0.mlp.fc1.weight";
+
     private Clips() {}
 
     /** The modality that an option names. */
@@ -106,6 +115,29 @@ final class Clips {
             if (Int8Layers.isInt8(file.metadata())) {
                 throw new IllegalArgumentException(start + ": " + Int8Layers.NOT_TRAINED);
             }
+        }
+    }
+
+    /**
+     * A model that is trained from a start, whose MLPs are as wide as the start's, since no option tells that.
+     *
+     * @param start of a VideoMAE, or null
+     */
+    static ModelConfig asWide(ModelConfig config, @Nullable Path start) {
+        return config instanceof VideoMaeConfig videoMae && start != null ? asWideAs(videoMae, start) : config;
+    }
+
+    /** As {@link #asWide}, of a start that is there. */
+    static VideoMaeConfig asWideAs(VideoMaeConfig config, Path start) {
+        try (Scope scope = Scope.open();
+                Checkpoint checkpoint = Checkpoint.read(start)) {
+            Tensor first = VideoMaeNames.translate(checkpoint.tensors()).get(FIRST_OF_MLP);
+            // What else does not fit is told where the weights are taken.
+            return first == null || first.rank() != 2 || first.shape().count() == 0
+                    ? config
+                    : config.withMlp(Math.toIntExact(first.size(0)));
+        } catch (CheckpointException e) {
+            throw new CheckpointException(start + ": " + e.getMessage());
         }
     }
 

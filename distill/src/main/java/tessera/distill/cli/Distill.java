@@ -176,7 +176,8 @@ final class Distill extends ToolCommand {
                 origin.put("tessera.heldOut", heldOut.checksum());
             }
             Ensemble.Lesson lesson = new Ensemble.Lesson(files, loaded.clips(), heldOut, start, ensemble.cache());
-            ModelConfig config = model.config(stage.modality(), loaded.clips().geometry(), loaded.flow());
+            ModelConfig config =
+                    Clips.asWide(model.config(stage.modality(), loaded.clips().geometry(), loaded.flow()), start);
             Path student = stage.run(config, lesson, training.out(), context.startingFrom(origin));
             Map<String, Object> answer = new LinkedHashMap<>();
             answer.put("student", student);

@@ -60,6 +60,9 @@ import tessera.tensor.io.SafetensorsShards;
                     + " or unexpected weight is named."
         })
 final class ImportCheckpoint extends ToolCommand {
+    /** What transformers calls a head whose classes exclude each other. */
+    private static final String ONE_LABEL = "single_label_classification";
+
     private static final int SWIN_PIXELS = 224;
     private static final List<String> SIZES = List.of("--size", "--dim", "--depth", "--heads");
     /** Their weights do not tell heads. */
@@ -304,6 +307,12 @@ final class ImportCheckpoint extends ToolCommand {
             PublishedVideoMae published = new PublishedVideoMae(translated, huggingFace, described);
             config = published.config(asked(), PUBLISHED_FLOW);
             found = published.complete(config);
+            String problem = described == null ? ONE_LABEL : described.text("problem_type", ONE_LABEL);
+            if (described != null && !problem.equals(ONE_LABEL)) {
+                notes.add(
+                        described.file() + " says " + problem + ", but predict shares 100 % among the classes, of which"
+                                + " it takes one to be right; take their order and not the figures");
+            }
             if (described != null && published.isConvertersFault()) {
                 notes.add(described.file()
                         + " says 16 heads, as a converter wrote for ViT-S, whose weights were trained with" + " 6; "

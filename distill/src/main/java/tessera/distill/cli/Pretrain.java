@@ -242,6 +242,8 @@ final class Pretrain extends ToolCommand {
     private VideoMaeConfig config(Geometry geometry, FlowStats stats) {
         int cells = grid == null ? Clips.cells(modality, geometry) : grid;
         VideoMaeConfig config = new ModalityInput(geometry, cells, tubelet, stats).config(modality, size.size());
+        Path from = start == null ? selfTrain : start;
+        config = from == null ? config : Clips.asWideAs(config, from);
         return poseStd == null ? config : config.withNormalisation(0, poseStd);
     }
 }

@@ -77,7 +77,9 @@ final class PublishedConfig {
                     file + " cannot be read (" + e.getMessage() + "); pass a model's " + NAME, e);
         } catch (IllegalArgumentException e) {
             throw new IllegalArgumentException(
-                    file + " is no JSON object; pass a model's " + NAME + " as it was published", e);
+                    file + " is no JSON object (" + e.getMessage() + "); pass a model's " + NAME
+                            + " as it was published",
+                    e);
         }
     }
 
@@ -104,8 +106,10 @@ final class PublishedConfig {
     @Nullable
     Integer integer(String... names) {
         Object value = entry(names);
-        if (value instanceof List<?> sides && !sides.isEmpty()) {
-            value = sides.getFirst(); // a size of a side each
+        if (value instanceof List<?> sides
+                && !sides.isEmpty()
+                && sides.stream().distinct().count() == 1) {
+            value = sides.getFirst(); // a size of a side each; models here see squares
         }
         if (value == null) {
             return null;
@@ -113,8 +117,10 @@ final class PublishedConfig {
         if (value instanceof Long number && number > 0 && number <= Integer.MAX_VALUE) {
             return number.intValue();
         }
-        throw new IllegalArgumentException(
-                file + ": " + names[0] + " is " + value + ", which is no size; pass the model's own " + NAME);
+        throw new IllegalArgumentException(file + ": " + names[0] + " is " + value + ", which is no size"
+                + (value instanceof List<?> ? " of equal sides, as models here have it" : "")
+                + "; pass the model's own "
+                + NAME);
     }
 
     /** A number, or the default. */
@@ -130,9 +136,9 @@ final class PublishedConfig {
                 file + ": " + name + " is " + value + ", which is no number; pass the model's own " + NAME);
     }
 
-    /** A switch, or the default. */
-    boolean flag(String name, boolean absent) {
-        return entry(name) instanceof Boolean value ? value : absent;
+    /** A switch under any of several names, or the default. */
+    boolean flag(boolean absent, String... names) {
+        return entry(names) instanceof Boolean value ? value : absent;
     }
 
     /** A text, or the default. */
@@ -211,7 +217,11 @@ final class PublishedConfig {
     }
 
     /** The class's number where it has no name. */
-    private static String label(@Nullable Object label, @Nullable Object id) {
+    private String label(@Nullable Object label, @Nullable Object id) {
+        if (label instanceof Map<?, ?> || label instanceof List<?>) {
+            throw new IllegalArgumentException(file + ": it says of class " + id + " " + label
+                    + ", which is no name; pass --labels FILE with a label a line");
+        }
         String name = label == null ? "" : label.toString();
         return name.isBlank() ? String.valueOf(id) : name;
     }

@@ -97,7 +97,7 @@ record PublishedVideoMae(
         if (described == null) {
             return normed || !tokens;
         }
-        boolean pooled = described.flag("use_mean_pooling", true);
+        boolean pooled = described.flag(true, "use_mean_pooling");
         if (!pooled && normed && !tokens) {
             throw new IllegalArgumentException(
                     described.file() + ": use_mean_pooling is false but the weights have"
@@ -112,16 +112,26 @@ record PublishedVideoMae(
         Tensor embedding = embedding();
         int patch = Math.toIntExact(embedding.size(3));
         int tubelet = Math.toIntExact(embedding.size(2));
+        requireOfWeights("patch_size", patch);
+        requireOfWeights("tubelet_size", tubelet);
+        requireOfWeights("num_channels", embedding.size(1));
         Integer told = told("image_size", "img_size");
         int side = asked.pixels() != null ? asked.pixels() : told != null ? told : GRID * patch;
         if (side < patch || side % patch != 0) {
-            throw new IllegalArgumentException("--pixels is " + side + "; pass a multiple of the patch, " + patch);
+            String source =
+                    asked.pixels() == null && described != null ? described.file() + ": image_size" : "--pixels";
+            throw new IllegalArgumentException(source + " is " + side + "; pass a multiple of the patch, " + patch);
         }
         Integer length = told("num_frames", "all_frames");
         int frames = asked.frames() != null ? asked.frames() : length != null ? length : 16;
         Modality modality = modality(asked.modality());
-        VideoMaeConfig plain = new ModalityInput(Clips.geometry(frames, side, modality), side / patch, tubelet, flow)
-                .config(modality, size(asked));
+        VideoMaeConfig plain;
+        try {
+            plain = new ModalityInput(Clips.geometry(frames, side, modality), side / patch, tubelet, flow)
+                    .config(modality, size(asked));
+        } catch (IllegalArgumentException e) {
+            throw described == null ? e : new IllegalArgumentException(described.file() + ": " + e.getMessage(), e);
+        }
         boolean pooled = meanPooling();
         double ofBlocks = described == null ? eps() : described.number("layer_norm_eps", eps());
         VideoMaeConfig config = new VideoMaeConfig(
@@ -163,11 +173,17 @@ record PublishedVideoMae(
             return told == null ? plain.mlpDim() : told;
         }
         int wide = Math.toIntExact(first.size(0));
-        if (huggingFace && described != null && told != null && told != wide) {
-            throw new IllegalArgumentException(described.file() + ": intermediate_size is " + told
-                    + " but the weights have " + wide + "; pass the config.json of these weights");
-        }
+        requireOfWeights("intermediate_size", wide);
         return wide;
+    }
+
+    /** Of weights under transformers' names, whose models are made by the file beside them. */
+    private void requireOfWeights(String entry, long found) {
+        Integer told = huggingFace ? told(entry) : null;
+        if (described != null && told != null && told != found) {
+            throw new IllegalArgumentException(described.file() + ": " + entry + " is " + told
+                    + " but the weights have " + found + "; pass the config.json of these weights");
+        }
     }
 
     private @Nullable Integer told(String... names) {
@@ -219,7 +235,7 @@ record PublishedVideoMae(
             throw new IllegalArgumentException(described.file() + ": hidden_act is " + activation
                     + " but models here have gelu; pass a VideoMAE as it was published");
         }
-        if (described.flag("cos_attn", false)) {
+        if (described.flag(false, "cos_attn")) {
             throw new IllegalArgumentException(
                     described.file()
                             + ": cos_attn is true, which only VideoMAE V2's largest models have; pass a distilled ViT-S or ViT-B");
@@ -228,7 +244,8 @@ record PublishedVideoMae(
 
     /** The weights of the model, with the biases of zero that a model without has. */
     Map<String, Tensor> complete(VideoMaeConfig config) {
-        if (described == null || described.flag("qkv_bias", true)) {
+        boolean told = described != null && !described.flag(true, "qkv_bias", "qv_bias");
+        if (!told && weights.keySet().stream().anyMatch(name -> name.endsWith("attn.q_bias"))) {
             return weights;
         }
         Map<String, Tensor> complete = new LinkedHashMap<>(weights);

@@ -57,7 +57,8 @@ final class Train extends ToolCommand {
         try (LabelledOptions.Loaded loaded =
                 labelled.load("train", egosim, Set.of(modality), training.reading(), context)) {
             labelled.requireUnseen(loaded.clips());
-            ModelConfig config = model.config(modality, loaded.clips().geometry(), loaded.flow());
+            ModelConfig config =
+                    Clips.asWide(model.config(modality, loaded.clips().geometry(), loaded.flow()), start);
             Map<String, String> origin = new LinkedHashMap<>();
             origin.put(LabelledOptions.CLIPS, loaded.clips().checksum());
             egosim.note(origin);

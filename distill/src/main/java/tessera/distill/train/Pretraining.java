@@ -250,6 +250,8 @@ public record Pretraining(
                 name -> name.startsWith("fc_norm")
                         || name.startsWith("head_action")
                         || (student && !name.startsWith("encoder."))
+                        // A fine-tuned model whose feature is a mean has no norm of tokens.
+                        || (student && !weights.containsKey(name) && name.startsWith("encoder.norm."))
                         || (!same && (name.startsWith("encoder.patch_embed") || name.startsWith("decoder.head"))));
     }
 

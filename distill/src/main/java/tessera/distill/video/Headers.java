@@ -108,7 +108,7 @@ final class Headers {
     }
 
     private static Found pictures(Path folder, double rate) {
-        PictureFolder pictures = PictureFolder.open(folder);
+        PictureFolder pictures = PictureFolder.openRecording(folder);
         PictureFolder.Picture first = pictures.colours(0);
         VideoInfo info = new VideoInfo(
                 folder,
@@ -178,7 +178,7 @@ final class Headers {
      */
     static Optional<Span> span(Path file, DecodeOptions options) {
         if (Files.isDirectory(file)) {
-            return Optional.of(new Span(0, PictureFolder.open(file).size() / options.pictureRate(), false));
+            return Optional.of(new Span(0, PictureFolder.openRecording(file).size() / options.pictureRate(), false));
         }
         Duration silence = options.timeout();
         // Of these nothing can be sought.
@@ -189,8 +189,8 @@ final class Headers {
             packets = new Packets(packets.format);
             packets(file, silence, "", packets);
         }
-        return packets.end > packets.start
-                ? Optional.of(new Span(packets.start, packets.end, packets.jumps))
+        return packets.end() > packets.start
+                ? Optional.of(new Span(packets.start, packets.end(), packets.jumps))
                 : Optional.empty();
     }
 
@@ -222,6 +222,14 @@ final class Headers {
         private double end = Double.NEGATIVE_INFINITY;
         private boolean jumps;
 
+        /** When the first packet is decoded and the last one ends. */
+        private double firstDecoded = Double.POSITIVE_INFINITY;
+
+        private double lastDecoded = Double.NEGATIVE_INFINITY;
+
+        /** Whether some say only when they are decoded, as most in program streams and some in AVI. */
+        private boolean untimed;
+
         /** What is added to the clock since it jumped. */
         private double offset;
 
@@ -248,14 +256,29 @@ final class Headers {
             }
             count++;
             double lasts = number(fields[2]).orElse(0);
+            OptionalDouble decode = number(fields[1]);
             if (JUMPING_CLOCKS.contains(format)) {
-                follow(number(fields[1]), lasts);
+                follow(decode, lasts);
             }
             OptionalDouble from = number(fields[0]);
-            if (from.isPresent() && !fields[3].contains("D")) {
+            if (fields[3].contains("D")) {
+                return;
+            }
+            if (from.isPresent()) {
                 start = Math.min(start, from.getAsDouble() + offset);
                 end = Math.max(end, from.getAsDouble() + offset + lasts);
+            } else {
+                untimed = true;
             }
+            if (decode.isPresent()) {
+                firstDecoded = Math.min(firstDecoded, decode.getAsDouble() + offset);
+                lastDecoded = Math.max(lastDecoded, decode.getAsDouble() + offset + lasts);
+            }
+        }
+
+        /** When the last picture ends: pictures are shown for as long as they are decoded. */
+        private double end() {
+            return untimed ? Math.max(end, start + (lastDecoded - firstDecoded)) : end;
         }
 
         private void follow(OptionalDouble decoded, double lasts) {

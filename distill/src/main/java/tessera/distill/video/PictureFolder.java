@@ -12,6 +12,7 @@ import java.util.ArrayList;
 import java.util.Iterator;
 import java.util.List;
 import java.util.Locale;
+import java.util.Map;
 import java.util.NavigableMap;
 import java.util.TreeMap;
 import java.util.regex.Matcher;
@@ -22,8 +23,8 @@ import javax.imageio.stream.ImageInputStream;
 
 /**
  * Numbered JPEG or PNG pictures of one size: the frames of a clip in the order of the last number in their names, which rises by
- * the same step from each to the next. What is wrong is an {@link IllegalArgumentException} of one line. Immutable; pictures are read
- * when they are asked for, by any number of threads.
+ * the same step from each to the next. A recording may lack some, in place of which the one before is repeated. What is wrong is an {@link
+ * IllegalArgumentException} of one line. Immutable; pictures are read when they are asked for, by any number of threads.
  */
 public final class PictureFolder {
     private static final int LOOKED_AT = 32;
@@ -32,10 +33,12 @@ public final class PictureFolder {
 
     private final Path folder;
     private final List<Path> files;
+    private final int missing;
 
-    private PictureFolder(Path folder, List<Path> files) {
+    private PictureFolder(Path folder, List<Path> files, int missing) {
         this.folder = folder;
         this.files = files;
+        this.missing = missing;
     }
 
     /** Whether a folder holds pictures and nothing else, as far as the names of its first files tell. */
@@ -61,11 +64,53 @@ public final class PictureFolder {
     }
 
     /**
-     * Lists a folder.
+     * Lists the folder of a clip that is trained on, of which nothing is made up.
      *
      * @throws IllegalArgumentException if it holds anything else, no picture, or lacks a number
      */
     public static PictureFolder open(Path folder) {
+        NavigableMap<Long, Path> byNumber = byNumber(folder);
+        long step = step(byNumber);
+        List<Path> files = new ArrayList<>();
+        long expected = byNumber.firstKey();
+        for (Map.Entry<Long, Path> each : byNumber.entrySet()) {
+            if (each.getKey() != expected) {
+                throw lacks(folder, expected, files.getLast(), "; extract the clip again, or remove it");
+            }
+            files.add(each.getValue());
+            expected = each.getKey() + step;
+        }
+        return new PictureFolder(folder, List.copyOf(files), 0);
+    }
+
+    /**
+     * Lists the folder of a recording: a frame that is missing is the one before it.
+     *
+     * @throws IllegalArgumentException if it holds anything else, no picture, or lacks more frames than it has, or numbers do not rise
+     *     by even steps
+     */
+    static PictureFolder openRecording(Path folder) {
+        NavigableMap<Long, Path> byNumber = byNumber(folder);
+        long step = step(byNumber);
+        List<Path> files = new ArrayList<>();
+        long expected = byNumber.firstKey();
+        for (Map.Entry<Long, Path> each : byNumber.entrySet()) {
+            long missing = (each.getKey() - expected) / step;
+            boolean even = expected + missing * step == each.getKey();
+            if (!even || files.size() + missing >= 2L * byNumber.size()) {
+                String next = "; extract the frames again, or name a folder of one recording's frames alone";
+                throw lacks(folder, expected, files.getLast(), (even ? ", and more of them than it has" : "") + next);
+            }
+            for (long k = 0; k < missing; k++) {
+                files.add(files.getLast());
+            }
+            files.add(each.getValue());
+            expected = each.getKey() + step;
+        }
+        return new PictureFolder(folder, List.copyOf(files), files.size() - byNumber.size());
+    }
+
+    private static NavigableMap<Long, Path> byNumber(Path folder) {
         if (!Files.isDirectory(folder)) {
             throw new IllegalArgumentException(folder + (Files.exists(folder) ? " is no folder" : " does not exist")
                     + "; it holds a clip's frames as numbered JPEG or PNG files");
@@ -85,26 +130,23 @@ public final class PictureFolder {
         if (byNumber.isEmpty()) {
             throw new IllegalArgumentException(folder + " holds no frames; put them there or remove the folder");
         }
-        requireAll(folder, byNumber);
-        return new PictureFolder(folder, List.copyOf(byNumber.values()));
+        return byNumber;
     }
 
-    /** Frames that were taken at equal distances lack no number; whatever is missing is never made up. */
-    private static void requireAll(Path folder, NavigableMap<Long, Path> byNumber) {
-        List<Long> numbers = List.copyOf(byNumber.keySet());
-        List<Path> files = List.copyOf(byNumber.values());
+    /** By how much numbers rise where none is missing, since recordings may be thinned out; 1 of a single frame. */
+    private static long step(NavigableMap<Long, Path> byNumber) {
         long step = Long.MAX_VALUE;
-        for (int i = 1; i < numbers.size(); i++) {
-            step = Math.min(step, numbers.get(i) - numbers.get(i - 1));
+        long before = byNumber.firstKey();
+        for (long number : byNumber.tailMap(before, false).keySet()) {
+            step = Math.min(step, number - before);
+            before = number;
         }
-        for (int i = 1; i < numbers.size(); i++) {
-            if (numbers.get(i) - numbers.get(i - 1) != step) {
-                throw new IllegalArgumentException(
-                        folder + " lacks the frame " + (numbers.get(i - 1) + step) + " after "
-                                + folder.relativize(files.get(i - 1))
-                                + "; extract the clip again, or remove it");
-            }
-        }
+        return byNumber.size() == 1 ? 1 : step;
+    }
+
+    private static IllegalArgumentException lacks(Path folder, long number, Path before, String rest) {
+        return new IllegalArgumentException(
+                folder + " lacks the frame " + number + " after " + folder.relativize(before) + rest);
     }
 
     /** The folder itself. */
@@ -112,9 +154,14 @@ public final class PictureFolder {
         return folder;
     }
 
-    /** How many pictures there are. */
+    /** How many frames there are, those that are repeated too. */
     public int size() {
         return files.size();
+    }
+
+    /** How many of them repeat the one before because they are missing. */
+    int missing() {
+        return missing;
     }
 
     /**

@@ -40,6 +40,10 @@ public final class VideoException extends IllegalArgumentException {
 
     /** A file that FFmpeg opened in vain: what it really is, where its first bytes tell. */
     static VideoException undecodable(Path file, String reason) {
+        if (file.toFile().length() == 0) {
+            return new VideoException(
+                    file, "cannot be decoded as a video (it is empty, of 0 bytes)", "record or fetch it again");
+        }
         String start = start(file);
         String text = start.replaceFirst("^(\u00EF\u00BB\u00BF)?\\s*", "");
         if (text.startsWith("version https://git-lfs")) {

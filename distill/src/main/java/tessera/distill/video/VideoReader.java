@@ -7,7 +7,8 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * Reads the frames of a video one after the other: u8 values {@code [height, width, 3]} in RGB order, rotated as the file
- * asks for. A folder of numbered JPEG or PNG pictures is read as a video, too.
+ * asks for. A folder of numbered JPEG or PNG pictures is read as a video, too; one that is missing is the one before it, and a log line
+ * says how many are, unless there are more than of the others.
  *
  * <p>Decoding runs in a child process, the {@code ffmpeg} program that the platform jar of {@code org.bytedeco:ffmpeg}
  * carries, because a decoder fed with damaged files may crash or leak, and then only the child suffers. It also needs
@@ -18,6 +19,8 @@ import org.jspecify.annotations.Nullable;
  * the thread that waits for a frame.
  */
 public final class VideoReader implements AutoCloseable {
+    private static final System.Logger LOG = System.getLogger(VideoReader.class.getName());
+
     /** So much is decoded before what is wanted, since the first pictures behind a place that was sought may be spoilt. */
     private static final double SECONDS_BEFORE = 2;
 
@@ -56,7 +59,15 @@ public final class VideoReader implements AutoCloseable {
     /** @param seconds in the file's time, NaN for its beginning */
     private FrameSource start(double seconds) {
         if (Files.isDirectory(info.file())) {
-            PictureFolder pictures = PictureFolder.open(info.file());
+            PictureFolder pictures = PictureFolder.openRecording(info.file());
+            if (pictures.missing() > 0) {
+                LOG.log(
+                        System.Logger.Level.WARNING,
+                        "{0}: {1} of {2} frames are missing; the frame before them is repeated",
+                        info.file(),
+                        pictures.missing(),
+                        pictures.size());
+            }
             int from = Double.isNaN(seconds) ? 0 : (int) Math.floor(seconds * options.pictureRate());
             return new PictureFrames(pictures, options, from);
         }

@@ -200,7 +200,20 @@ public record VideoMaeConfig(
                 outputNormEps);
     }
 
+    /**
+     * The same with MLPs of another width in the encoder.
+     *
+     * @throws IllegalArgumentException if it is not positive, or more than a model may have
+     */
+    public VideoMaeConfig withMlp(int width) {
+        return with(patches, layerNormEps, outputNormEps, width);
+    }
+
     private VideoMaeConfig with(Patches input, double layerNorm, double outputNorm) {
+        return with(input, layerNorm, outputNorm, mlpDim);
+    }
+
+    private VideoMaeConfig with(Patches input, double layerNorm, double outputNorm, int mlp) {
         return new VideoMaeConfig(
                 input,
                 frames,
@@ -217,7 +230,7 @@ public record VideoMaeConfig(
                 encoderNorm,
                 keyBias,
                 meanPooling,
-                mlpDim);
+                mlp);
     }
 
     /** Time slots of the token grid. */
