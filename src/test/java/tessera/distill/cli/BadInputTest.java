@@ -588,6 +588,7 @@ class BadInputTest {
             {"--groups=prefix", "--pooling=mean", "names no group: it has no _"},
             {"--groups=" + none, "--pooling=mean", none + " cannot be read; pass the word prefix"},
             {"--pooling=middle", "--fit=tuned", "pooling 'middle' is none; pass mean, grid:G or motion:G"},
+            {"--pooling=middle", "--fit=tuned", "or several with + between, or auto"},
             {"--pooling=auto", "--fit=plain", "pass --fit tuned"},
             {"--pooling=grid:9", "--fit=tuned", "9 x 9 parts but the student sees"},
         }) {

@@ -93,7 +93,11 @@ class HeadOptions {
     /** Refuses words that mean nothing, before anything is loaded. */
     void check() {
         if (!word().equals(AUTO)) {
-            Pooling.of(word());
+            try {
+                Pooling.of(word());
+            } catch (IllegalArgumentException e) {
+                throw new IllegalArgumentException(e.getMessage() + ", or auto", e);
+            }
         } else if (!isTuned()) {
             throw new IllegalArgumentException(
                     "--pooling auto pools heads on standardised features, which " + untuned());
