@@ -7,6 +7,7 @@ import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertNotEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import java.awt.image.BufferedImage;
 import java.io.IOException;
 import java.lang.foreign.Arena;
 import java.lang.foreign.ValueLayout;
@@ -19,6 +20,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
 import java.util.stream.Stream;
+import javax.imageio.ImageIO;
 import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
@@ -151,6 +153,31 @@ class AdaptTest {
 
     private static double number(Map<String, @Nullable Object> step, String name) {
         return ((Number) requireNonNull(step.get(name), name)).doubleValue();
+    }
+
+    /** Beside videos, a folder of numbered pictures is one more, with as many frames a second as is said. */
+    @Test
+    void foldersOfNumberedFramesAreVideos() throws IOException {
+        Path frames = Files.createDirectories(videos.resolve("kitchen/frames"));
+        byte[] pixels = MovingVideo.clip(8, 32, MovingVideo.steady(0, -1.5)).pixels();
+        for (int frame = 0; frame < 8; frame++) {
+            BufferedImage picture = new BufferedImage(32, 32, BufferedImage.TYPE_INT_RGB);
+            for (int i = 0; i < 32 * 32; i++) {
+                int level = pixels[3 * (frame * 32 * 32 + i)] & 255;
+                picture.setRGB(i % 32, i / 32, level << 16 | level << 8 | level);
+            }
+            Path file = frames.resolve("img_%04d.png".formatted(frame + 1));
+            assertTrue(ImageIO.write(picture, "png", file.toFile()), file::toString);
+        }
+        assertTrue(Shell.succeed(words("--fps=8")).contains("from 8 clips by rgb and flow: "));
+        Path made = out.resolve("clips/flow/unlabelled");
+        for (String clip : List.of("kitchen_frames-00000.npy", "kitchen_frames-00001.npy")) {
+            float[] flow = floats(made.resolve(clip));
+            Close.within(flow[2 * (16 * 32 + 16)], 0, .3, clip + ": motion to the right");
+            Close.within(flow[2 * (16 * 32 + 16) + 1], -1.5, .3, clip + ": motion down");
+        }
+        // The clips are cut by then, so another rate is not what the run began with.
+        Shell.refuse(List.of(out.resolve("clips") + " holds clips that were cut otherwise"), words("--fps=16"));
     }
 
     /** What a run that was stopped in one of its parts lacks is made again, and comes out the same. */
