@@ -52,18 +52,6 @@ class HeapRunsTest {
     }
 
     @Test
-    void geluHasTheSameBits() {
-        Random random = new Random(2);
-        for (int n = LONGEST; n >= 0; n--) {
-            MemorySegment there = row(random, n % 2 == 1);
-            MemorySegment here = copy(there);
-            VectorRuns.nativeGelu(there, START, n);
-            HeapRuns.gelu(here, START, n);
-            assertSameBits(there, here, "of " + n);
-        }
-    }
-
-    @Test
     void shortAndVeryLongRunsStayWhereTheyAre() {
         assertFalse(HeapRuns.take(64));
         assertFalse(HeapRuns.take(1 << 20));

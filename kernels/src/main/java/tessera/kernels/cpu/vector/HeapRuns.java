@@ -13,9 +13,8 @@ import jdk.incubator.vector.VectorMask;
 import tessera.kernels.cpu.Slots;
 
 /**
- * Functions of {@link VectorRuns} that compute many operations for each element that they store, on an array of the heap and with the same
- * bits. A loop that stores into native memory is not unrolled by the second compiler: with 8 lanes its exponentials take twice as long as
- * over an array, and the copies there and back are a small part of that.
+ * The exponentials of {@link VectorRuns} on an array of the heap, with the same bits. A loop over native memory takes a third longer with
+ * 8 lanes, the copies there and back counted; that of GELU does not.
  */
 final class HeapRuns {
     /** Shortest run: the copies take as long as some twenty vectors. */
@@ -62,26 +61,6 @@ final class HeapRuns {
             sum = sum.add(e, mask);
         }
         return VectorMath.sum(sum);
-    }
-
-    /** As {@link VectorRuns#gelu}. */
-    static void gelu(MemorySegment y, long start, int n) {
-        HeapRuns runs = POOL.borrow();
-        runs.read(y, start, n);
-        gelu(runs.values, n);
-        runs.write(y, start, n);
-        POOL.giveBack(runs);
-    }
-
-    private static void gelu(float[] y, int n) {
-        int end = whole(n);
-        for (int i = 0; i < end; i += LANES) {
-            VectorMath.gelu(FloatVector.fromArray(SPECIES, y, i)).intoArray(y, i);
-        }
-        if (end < n) {
-            VectorMask<Float> mask = first(n - end);
-            VectorMath.gelu(FloatVector.fromArray(SPECIES, y, end, mask)).intoArray(y, end, mask);
-        }
     }
 
     private void read(MemorySegment x, long start, int n) {

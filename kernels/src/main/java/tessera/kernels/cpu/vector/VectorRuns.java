@@ -202,14 +202,6 @@ final class VectorRuns {
     }
 
     static void vectorGelu(MemorySegment y, long start, int n) {
-        if (HeapRuns.take(n)) {
-            HeapRuns.gelu(y, start, n);
-        } else {
-            nativeGelu(y, start, n);
-        }
-    }
-
-    static void nativeGelu(MemorySegment y, long start, int n) {
         int end = whole(n);
         for (int i = 0; i < end; i += LANES) {
             store(VectorMath.gelu(load(y, start + i)), y, start + i);
