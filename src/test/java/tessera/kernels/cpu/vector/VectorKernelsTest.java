@@ -238,6 +238,13 @@ class VectorKernelsTest extends KernelParity {
         assertEquals(1, Elements.get(y, 1));
     }
 
+    /** So many queries that keys and values are copied; the second of two threads begins inside a head, and there are tiles of keys. */
+    @Test
+    void attentionOfManyQueriesOverManyKeys() {
+        checkAttention(1, 3, 600, 1000, 16, 0);
+        checkAttention(1, 3, 600, 1000, 24, 1);
+    }
+
     @Test
     void attentionWithMaskedKeys() {
         int keys = 2100;

@@ -1,5 +1,6 @@
 package tessera.kernels.cpu.vector;
 
+import static tessera.kernels.cpu.vector.VectorMath.LANES;
 import static tessera.kernels.cpu.vector.VectorMath.get;
 import static tessera.kernels.cpu.vector.VectorMath.isF32;
 import static tessera.kernels.cpu.vector.VectorMath.segment;
@@ -40,7 +41,13 @@ public class VectorAttention extends ScalarAttention {
     /** Scores of a tile that stay in the second-level cache beside their gradient. */
     private static final int TILE_SCORES = 1 << 16;
 
-    private static final int KEY_TILE = 2048;
+    /** Most keys of a tile: with 8 lanes, so many that scores, keys and values of a tile stay in the second-level cache together. */
+    private static final int KEY_TILE = LANES == 8 ? 448 : 2048;
+    /** Fewest queries whose products are worth copies of keys and values, where they are: with 8 lanes. */
+    private static final int QUERIES_OF_COPIES = LANES == 8 ? 512 : Integer.MAX_VALUE;
+    /** Most elements of a copy, which stays with its thread. */
+    private static final long COPY = 1 << 20;
+
     private static final int SAMPLE_BLOCK = 4;
     /** Elements of the sum over the blocks that are worth a thread. */
     private static final long SUM_GRAIN = 16_384;
@@ -114,10 +121,19 @@ public class VectorAttention extends ScalarAttention {
         private final int tile;
 
         private final long tiles;
+        /** Most keys of a tile. */
+        private final int keyTile;
         /** Elements from one row of a tile's scores to the next. */
         private final int ld;
         /** Where the scores begin, behind the running maximum and sum of each row, interleaved. */
         private final int scoresFrom;
+        /** Whether products take copies of keys and values, made once in a range of tasks for each head. */
+        private final boolean copies;
+        /** Where the copies begin in working memory, behind the scores, and where they end. */
+        private final long keysFrom;
+
+        private final long valuesFrom;
+        private final long end;
         /** Of queries and keys. */
         private final TileShapes products;
         /** Of the values, weighted by the scores. */
@@ -134,29 +150,30 @@ public class VectorAttention extends ScalarAttention {
             this.gemm = gemm;
             this.tile = equal(s.queries(), QUERIES);
             this.tiles = tile == 0 ? 0 : Blocks.ceilDiv(s.queries(), tile);
-            this.ld = padded(Math.min(s.keys(), KEY_TILE));
+            this.keyTile = LANES == 8 ? (int) HeadCopy.lines(equal(s.keys(), KEY_TILE)) : KEY_TILE;
+            this.ld = padded(Math.min(s.keys(), keyTile));
             this.scoresFrom = padded(2 * tile);
             int dim = s.headDim();
+            this.copies = s.queries() >= QUERIES_OF_COPIES && (long) s.keys() * dim <= COPY;
+            int line = HeadCopy.line(s.keys());
+            this.keysFrom = HeadCopy.lines(scoresFrom + (long) tile * ld);
+            this.valuesFrom = keysFrom + (copies ? (long) line * dim : 0);
+            this.end = valuesFrom + (copies ? (long) s.keys() * dim : 0);
+            long ldk = copies ? line : s.k().row();
+            long ldv = copies ? dim : s.v().row();
             this.products = new TileShapes(
                     s.queries(),
                     tile,
                     s.keys(),
-                    KEY_TILE,
-                    (rows, keys) -> new MatmulShape(false, true, rows, keys, dim, s.q().row(), s.k().row(), ld));
+                    keyTile,
+                    (rows, keys) -> new MatmulShape(false, !copies, rows, keys, dim, s.q().row(), ldk, ld));
             this.sums = new TileShapes(
                     s.queries(),
                     tile,
                     s.keys(),
-                    KEY_TILE,
+                    keyTile,
                     (rows, keys) -> new MatmulShape(
-                            false,
-                            false,
-                            rows,
-                            dim,
-                            keys,
-                            ld,
-                            s.v().row(),
-                            s.out().row()));
+                            false, false, rows, dim, keys, ld, ldv, s.out().row()));
         }
 
         long tasks() {
@@ -170,11 +187,23 @@ public class VectorAttention extends ScalarAttention {
         @Override
         public void run(int worker, long from, long to) {
             try (Scratch scratch = Scratch.borrow()) {
-                MemorySegment memory = scratch.floats(scoresFrom + (long) tile * ld);
+                MemorySegment memory = scratch.floats(end);
+                long copied = -1;
                 for (long task = from; task < to; task++) {
-                    tile(task / tiles, (int) (task % tiles) * tile, memory);
+                    long head = task / tiles;
+                    if (copies && head != copied) {
+                        copied = head;
+                        copy(head / s.heads(), head % s.heads(), memory);
+                    }
+                    tile(head, (int) (task % tiles) * tile, memory);
                 }
             }
+        }
+
+        private void copy(long b, long h, MemorySegment memory) {
+            int dim = s.headDim();
+            HeadCopy.columns(k, offset(s.k(), b, h, 0), s.k().row(), s.keys(), dim, memory, keysFrom);
+            HeadCopy.rows(v, offset(s.v(), b, h, 0), s.v().row(), s.keys(), dim, memory, valuesFrom);
         }
 
         private void tile(long head, int row, MemorySegment memory) {
@@ -188,14 +217,14 @@ public class VectorAttention extends ScalarAttention {
             float factor = plain ? (float) s.scale() : 1;
             long outFrom = offset(s.out(), b, h, row);
             long outRow = s.out().row();
-            for (int key = 0; key < s.keys(); key += KEY_TILE) {
-                int count = Math.min(KEY_TILE, s.keys() - key);
+            for (int key = 0; key < s.keys(); key += keyTile) {
+                int count = Math.min(keyTile, s.keys() - key);
                 gemm.tile(
                         products.of(rows, count),
                         q,
                         offset(s.q(), b, h, row),
-                        k,
-                        offset(s.k(), b, h, key),
+                        copies ? memory : k,
+                        copies ? keysFrom + key : offset(s.k(), b, h, key),
                         false,
                         memory,
                         scoresFrom);
@@ -217,7 +246,15 @@ public class VectorAttention extends ScalarAttention {
                     set(memory, 2L * r, max);
                     set(memory, 2L * r + 1, sum);
                 }
-                gemm.tile(sums.of(rows, count), memory, scoresFrom, v, offset(s.v(), b, h, key), key > 0, out, outFrom);
+                gemm.tile(
+                        sums.of(rows, count),
+                        memory,
+                        scoresFrom,
+                        copies ? memory : v,
+                        copies ? valuesFrom + (long) key * dim : offset(s.v(), b, h, key),
+                        key > 0,
+                        out,
+                        outFrom);
             }
             for (int r = 0; r < rows; r++) {
                 float sum = get(memory, 2L * r + 1);

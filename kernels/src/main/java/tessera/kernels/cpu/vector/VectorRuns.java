@@ -167,6 +167,13 @@ final class VectorRuns {
 
     static float vectorExps(
             MemorySegment x, long xStart, int n, float factor, float shift, MemorySegment y, long yStart) {
+        return HeapRuns.take(n)
+                ? HeapRuns.exps(x, xStart, n, factor, shift, y, yStart)
+                : nativeExps(x, xStart, n, factor, shift, y, yStart);
+    }
+
+    static float nativeExps(
+            MemorySegment x, long xStart, int n, float factor, float shift, MemorySegment y, long yStart) {
         FloatVector f = all(factor);
         FloatVector s = all(shift);
         FloatVector sum = all(0);
@@ -211,7 +218,7 @@ final class VectorRuns {
      *
      * <p>2^t = 2^n 2^r with t = x log2 e = n + r and a minimax polynomial of r on |r| <= 1/2.
      */
-    private static FloatVector exp(FloatVector x) {
+    static FloatVector exp(FloatVector x) {
         FloatVector t = x.mul(LOG2_E);
         t = t.blend(LEAST_POWER, t.compare(VectorOperators.LT, LEAST_POWER));
         FloatVector shifted = t.add(ROUNDER);
