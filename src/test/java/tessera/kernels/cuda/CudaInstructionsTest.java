@@ -1,8 +1,8 @@
 package tessera.kernels.cuda;
 
+import static java.util.Objects.requireNonNull;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
-import static org.junit.jupiter.api.Assertions.assertTrue;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import java.io.IOException;
@@ -13,7 +13,6 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
-import java.util.Arrays;
 import java.util.EnumMap;
 import java.util.List;
 import java.util.Map;
@@ -59,16 +58,22 @@ class CudaInstructionsTest {
         /** {@code fma} of f32 in registers. */
         FFMA(0x223);
 
-        private final int[] codes;
+        private final int code;
+        private final int other;
 
-        Instruction(int... codes) {
-            this.codes = codes;
+        Instruction(int code) {
+            this(code, code);
+        }
+
+        Instruction(int code, int other) {
+            this.code = code;
+            this.other = other;
         }
 
         static @Nullable Instruction of(long word) {
             int code = (int) (word & OPERATION_BITS);
             for (Instruction instruction : values()) {
-                if (Arrays.stream(instruction.codes).anyMatch(one -> one == code)) {
+                if (code == instruction.code || code == instruction.other) {
                     return instruction;
                 }
             }
@@ -127,9 +132,8 @@ class CudaInstructionsTest {
         for (String target : targets) {
             Map<String, Map<Instruction, Integer>> kernels = new TreeMap<>();
             for (String source : CudaCode.SOURCES) {
-                byte[] cubin = cubin(source, target);
-                assertTrue(cubin != null, () -> source + ".cu has no cubin for sm_" + target);
-                kernels.putAll(kernels(cubin));
+                kernels.putAll(kernels(
+                        requireNonNull(cubin(source, target), () -> source + ".cu has no cubin for sm_" + target)));
             }
             complaints.addAll(complaints(lines, target, kernels));
         }
@@ -138,7 +142,7 @@ class CudaInstructionsTest {
 
     @Test
     void whatIsMissingAndWhatIsTooMuchIsSaid() {
-        byte[] cubin = cubin("mine", 0x23c, 0x7123c, 0xfae, 0x83b);
+        byte[] cubin = elf("mine", 0x23c, 0x7123c, 0xfae, 0x83b);
         Map<String, Map<Instruction, Integer>> kernels = kernels(cubin);
         assertEquals(Map.of("mine", Map.of(Instruction.HMMA, 2, Instruction.LDGSTS, 1, Instruction.LDSM, 1)), kernels);
         List<Line> good = List.of(Line.of("mine all HMMA=2 LDSM>=1 HGMMA=0"), Line.of("other 90a HGMMA>=1"));
@@ -244,7 +248,7 @@ class CudaInstructionsTest {
     }
 
     /** An ELF file of one kernel, as far as it is read here. */
-    private static byte[] cubin(String kernel, long... instructions) {
+    private static byte[] elf(String kernel, long... instructions) {
         byte[] names = ("\0.text." + kernel + "\0").getBytes(StandardCharsets.UTF_8);
         int code = 64;
         int strings = code + instructions.length * INSTRUCTION_BYTES;
