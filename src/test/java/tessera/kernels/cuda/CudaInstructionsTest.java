@@ -85,7 +85,7 @@ class CudaInstructionsTest {
         @Nullable
         String complaint(Map<Instruction, Integer> found) {
             int there = found.getOrDefault(instruction, 0);
-            return there == value || !exact && there > value
+            return there == value || (!exact && there > value)
                     ? null
                     : there + " " + instruction + " and not " + (exact ? "" : "at least ") + value;
         }
@@ -95,12 +95,12 @@ class CudaInstructionsTest {
         private static final Pattern COUNT = Pattern.compile("([A-Z]+)(>?)=(\\d+)");
 
         static Line of(String text) {
-            String[] words = text.strip().split("\\s+");
+            String[] words = text.strip().split("\\s+", -1);
             if (words.length < 3) {
                 throw new IllegalArgumentException(
                         "'" + text + "' was given but a line is KERNELS TARGETS COUNT..., see " + TABLE);
             }
-            List<String> targets = words[1].equals("all") ? TARGETS : List.of(words[1].split(","));
+            List<String> targets = words[1].equals("all") ? TARGETS : List.of(words[1].split(",", -1));
             if (!TARGETS.containsAll(targets)) {
                 throw new IllegalArgumentException("'" + text + "' names targets that are not among " + TARGETS);
             }
