@@ -19,7 +19,8 @@ import java.util.stream.Stream;
 /**
  * Compiles every CUDA source to machine code for each architecture, where nvcc is on the build machine, and checks what the
  * assembler says about local memory: a kernel that spills, or keeps on its stack, more than allowances.txt beside this file
- * grants it fails the build.
+ * grants it fails the build. So does one of which the assembler says that it loses speed, such as products of a warpgroup that
+ * it had to make wait for each other.
  *
  * <p>Arguments: folder of the sources, folder that keeps compiled code from build to build, folder to put the cubins into,
  * {@code off} to compile and package none or {@code lineinfo} to compile with the lines of the sources, for a profiler, which
@@ -28,11 +29,12 @@ import java.util.stream.Stream;
  */
 public final class CompileKernels {
     private static final List<String> ARCHITECTURES = List.of("80", "86", "89", "90a", "100", "120");
-    private static final List<String> FLAGS = List.of(
-            "-cubin", "-std=c++17", "-O3", "-Werror", "all-warnings", "-Xptxas", "-v");
+    private static final List<String> FLAGS =
+            List.of("-cubin", "-std=c++17", "-O3", "-Werror", "all-warnings", "-Xptxas", "-v");
     private static final Pattern FUNCTION = Pattern.compile("Function properties for (\\S+)");
     private static final Pattern STACK =
             Pattern.compile("(\\d+) bytes stack frame, (\\d+) bytes spill stores, (\\d+) bytes spill loads");
+    private static final String LOSS = "Potential Performance Loss";
     private static final Pattern USED = Pattern.compile("Used (\\d+) registers(.*)");
 
     /** FLAGS, and more where asked for. */
@@ -75,15 +77,22 @@ public final class CompileKernels {
         }
         List<String> table = new ArrayList<>();
         List<String> spills = new ArrayList<>();
+        List<String> losses = new ArrayList<>();
         List<Allowance> allowances = allowances();
         for (Job job : jobs) {
-            read(job, allowances, table, spills);
+            read(job, allowances, table, spills, losses);
         }
         Files.write(kept.resolve("resources.txt"), table);
         if (!spills.isEmpty()) {
-            System.err.println("CUDA kernels: local memory beyond what src/build/allowances.txt grants; use fewer live values, a"
-                    + " larger launch bound or, where it was measured to pay, a larger allowance:");
+            System.err.println(
+                    "CUDA kernels: local memory beyond what src/build/allowances.txt grants; use fewer live values, a"
+                            + " larger launch bound or, where it was measured to pay, a larger allowance:");
             spills.forEach(System.err::println);
+            System.exit(1);
+        }
+        if (!losses.isEmpty()) {
+            System.err.println("CUDA kernels: code that the assembler calls slow; mend what it names:");
+            losses.forEach(System.err::println);
             System.exit(1);
         }
         publish(jobs, target);
@@ -223,12 +232,16 @@ public final class CompileKernels {
         return allowances;
     }
 
-    private static void read(Job job, List<Allowance> allowances, List<String> table, List<String> excesses)
+    private static void read(
+            Job job, List<Allowance> allowances, List<String> table, List<String> excesses, List<String> losses)
             throws IOException {
         String function = "";
         int stack = 0;
         int spills = 0;
         for (String line : Files.readAllLines(job.report)) {
+            if (line.contains(LOSS)) {
+                losses.add("  sm_" + job.architecture + ": " + line.strip());
+            }
             Matcher matcher = FUNCTION.matcher(line);
             if (matcher.find()) {
                 function = matcher.group(1);

@@ -15,10 +15,11 @@
 //   bf16 without a bias and regions, is in attention_backward.cu. dbias: a block per tile adds over its share of the samples in
 //   order; shares are then added in order.
 // Geometry: bf16: 4 warps own 64 rows, 16 each, the other operand comes in tiles of 64 rows, two in flight (cp.async); the last tile
-//   is worked on in steps of 16, and warps beyond the last row only help to load, so 392 rows cost as 400. f32: 2 warps, 32 rows,
-//   tiles of 32 rows, 4 x 4 scores per thread. Rows in shared memory are padded by 16 bytes: eight rows start in eight different
-//   groups of banks, so neither ldmatrix nor 16-byte reads conflict. At most 48 KiB of shared memory, so all architectures alike.
-//   Where addresses, strides or the head dim are not multiples of 16 bytes, tiles are copied element by element.
+//   is worked on in steps of 16, and warps beyond the last row only help to load, so 392 rows cost as 400. Forward there is another
+//   geometry, attention_tall: 4 warps own 128 rows, 32 each. f32: 2 warps, 32 rows, tiles of 32 rows, 4 x 4 scores per thread. Rows
+//   in shared memory are padded by 16 bytes: eight rows start in eight different groups of banks, so neither ldmatrix nor 16-byte
+//   reads conflict. At most 48 KiB of shared memory, so all architectures alike. Where addresses, strides or the head dim are not
+//   multiples of 16 bytes, tiles are copied element by element.
 // Bytes: q, k, v read and out written once, K and V again from L2 for each tile of queries. FLOPs: 4 N M dim per head forward,
 //   14 N M dim backward (10 useful), 4 more for dbias.
 #include "attention.cuh"
@@ -64,16 +65,20 @@ DEVICE Exponent<BIASED> exponent_of(const AttentionArgs& args, i64 sample, int h
 // An engine multiplies tiles. A thread holds ROWS rows of the block's tile: of `scores` the columns col(j), of accumulators the
 // dims dim(j). The first operand of `scores` is an Operand, taken once from a tile in shared memory; the second a tile.
 
-/** bf16 on tensor cores. */
-template <int HD>
+/**
+ * bf16 on tensor cores. A warp owns BLOCKS times 16 rows and reads what it needs of a tile once for all of them: with two, half the
+ * bytes of keys and values come from shared memory per row.
+ */
+template <int HD, int BLOCKS = 1>
 struct Mma {
     using T = bf16;
     static constexpr int THREADS = 128;
     static constexpr int TILE = 64;
+    static constexpr int OWN = 64 * BLOCKS;  // rows of the block's own tile, of which two tiles of memory hold all
     static constexpr int STAGES = 2;
     static constexpr int WIDTH = HD;
     static constexpr int PITCH = HD + 8;
-    static constexpr int ROWS = 2;
+    static constexpr int ROWS = 2 * BLOCKS;
     static constexpr int DIMS = HD / 4;
     static constexpr int STEP = 32;          // columns per step in the backward pass: bounded by registers
     static constexpr int FORWARD_STEP = 64;
@@ -81,11 +86,11 @@ struct Mma {
     static constexpr int PER_THREAD = 4;     // columns of a step of 16 that a thread holds
 
     struct Operand {
-        u32 fragments[HD / 16][4];
+        u32 fragments[BLOCKS][HD / 16][4];
     };
 
     static DEVICE int row(int i) {
-        return warp_index() * 16 + lane_index() / 4 + 8 * i;
+        return warp_index() * 16 * BLOCKS + lane_index() / 4 + 8 * i;
     }
 
     static DEVICE int col(int j) {
@@ -98,7 +103,7 @@ struct Mma {
 
     /** Whether this warp holds any of the first `rows` rows. */
     static DEVICE bool active(int rows) {
-        return warp_index() * 16 < rows;
+        return warp_index() * 16 * BLOCKS < rows;
     }
 
     /** Reduction over the threads that hold the same rows. */
@@ -114,10 +119,13 @@ struct Mma {
 
     static DEVICE Operand operand(const bf16* tile) {
         Operand result;
-        const bf16* from = tile + (warp_index() * 16 + lane_index() % 16) * PITCH + lane_index() / 16 * 8;
+        const bf16* from = tile + (warp_index() * 16 * BLOCKS + lane_index() % 16) * PITCH + lane_index() / 16 * 8;
 #pragma unroll
-        for (int k = 0; k < HD / 16; k++) {
-            ldmatrix_x4(result.fragments[k], from + k * 16);
+        for (int m = 0; m < BLOCKS; m++) {
+#pragma unroll
+            for (int k = 0; k < HD / 16; k++) {
+                ldmatrix_x4(result.fragments[m][k], from + m * 16 * PITCH + k * 16);
+            }
         }
         return result;
     }
@@ -128,18 +136,24 @@ struct Mma {
         const bf16* from = tile + (lane_index() / 16 * 8 + lane_index() % 8) * PITCH + lane_index() / 8 % 2 * 8;
 #pragma unroll
         for (int j = 0; j < COLS / 16; j++) {
-            float d[2][4] = {};
+            float d[BLOCKS][2][4] = {};
 #pragma unroll
             for (int k = 0; k < HD / 16; k++) {
                 u32 b[4];
                 ldmatrix_x4(b, from + j * 16 * PITCH + k * 16);
-                mma_bf16_16x8x16(d[0], a.fragments[k], b);
-                mma_bf16_16x8x16(d[1], a.fragments[k], b + 2);
+#pragma unroll
+                for (int m = 0; m < BLOCKS; m++) {
+                    mma_bf16_16x8x16(d[m][0], a.fragments[m][k], b);
+                    mma_bf16_16x8x16(d[m][1], a.fragments[m][k], b + 2);
+                }
             }
 #pragma unroll
-            for (int i = 0; i < 4; i++) {
-                s[i / 2][j * 4 + i % 2] = d[0][i];
-                s[i / 2][j * 4 + 2 + i % 2] = d[1][i];
+            for (int m = 0; m < BLOCKS; m++) {
+#pragma unroll
+                for (int i = 0; i < 4; i++) {
+                    s[2 * m + i / 2][j * 4 + i % 2] = d[m][0][i];
+                    s[2 * m + i / 2][j * 4 + 2 + i % 2] = d[m][1][i];
+                }
             }
         }
     }
@@ -150,25 +164,32 @@ struct Mma {
         const bf16* from = tile + lane_index() % 16 * PITCH + lane_index() / 16 * 8;
 #pragma unroll
         for (int j = 0; j < COLS / 16; j++) {
-            u32 a[4];
+            u32 a[BLOCKS][4];
 #pragma unroll
-            for (int i = 0; i < 4; i++) {
-                a[i] = pack_bf16(p[i % 2][j * 4 + i / 2 * 2], p[i % 2][j * 4 + i / 2 * 2 + 1]);
+            for (int m = 0; m < BLOCKS; m++) {
+#pragma unroll
+                for (int i = 0; i < 4; i++) {
+                    const float* pair = &p[2 * m + i % 2][j * 4 + i / 2 * 2];
+                    a[m][i] = pack_bf16(pair[0], pair[1]);
+                }
             }
 #pragma unroll
             for (int n = 0; n < HD / 16; n++) {
                 u32 b[4];
                 ldmatrix_x4_trans(b, from + j * 16 * PITCH + n * 16);
 #pragma unroll
-                for (int half = 0; half < 2; half++) {
-                    float* top = &acc[0][n * 4 + half * 2];
-                    float* bottom = &acc[1][n * 4 + half * 2];
-                    float d[4] = {top[0], top[1], bottom[0], bottom[1]};
-                    mma_bf16_16x8x16(d, a, b + half * 2);
-                    top[0] = d[0];
-                    top[1] = d[1];
-                    bottom[0] = d[2];
-                    bottom[1] = d[3];
+                for (int m = 0; m < BLOCKS; m++) {
+#pragma unroll
+                    for (int half = 0; half < 2; half++) {
+                        float* top = &acc[2 * m][n * 4 + half * 2];
+                        float* bottom = &acc[2 * m + 1][n * 4 + half * 2];
+                        float d[4] = {top[0], top[1], bottom[0], bottom[1]};
+                        mma_bf16_16x8x16(d, a[m], b + half * 2);
+                        top[0] = d[0];
+                        top[1] = d[1];
+                        bottom[0] = d[2];
+                        bottom[1] = d[3];
+                    }
                 }
             }
         }
@@ -181,6 +202,7 @@ struct Fma {
     using T = float;
     static constexpr int THREADS = 64;
     static constexpr int TILE = 32;
+    static constexpr int OWN = TILE;
     static constexpr int STAGES = 1;
     static constexpr int WIDTH = HD;
     static constexpr int PITCH = HD + 4;
@@ -314,8 +336,8 @@ struct Fma {
 template <class E>
 constexpr int TILE_SIZE = E::TILE * E::PITCH;
 
-/** Starts to copy rows [first, first + TILE) of one head; zeros beyond `rows` and beyond the head dim. */
-template <class E>
+/** Starts to copy rows [first, first + COPIED) of one head; zeros beyond `rows` and beyond the head dim. */
+template <class E, int COPIED = E::TILE>
 DEVICE void load_tile(
         typename E::T* tile, const void* tensor, i64 offset, i64 stride, int first, int rows, const AttentionArgs& args) {
     using T = typename E::T;
@@ -324,7 +346,7 @@ DEVICE void load_tile(
     const T* head = static_cast<const T*>(tensor) + offset;
     if (!args.aligned) {
 #pragma unroll 1
-        for (int i = static_cast<int>(threadIdx.x); i < E::TILE * E::WIDTH; i += E::THREADS) {
+        for (int i = static_cast<int>(threadIdx.x); i < COPIED * E::WIDTH; i += E::THREADS) {
             const int row = i / E::WIDTH;
             const int col = i % E::WIDTH;
             const bool valid = first + row < rows && col < args.dim;
@@ -337,9 +359,9 @@ DEVICE void load_tile(
     const int start = static_cast<int>(threadIdx.x) / CHUNKS;
     const T* from = head + (first + start) * stride + col;
 #pragma unroll
-    for (int i = 0; i < E::TILE; i += ROWS) {
+    for (int i = 0; i < COPIED; i += ROWS) {
         const int row = i + start;
-        if (start < ROWS && row < E::TILE) {
+        if (start < ROWS && row < COPIED) {
             const bool valid = first + row < rows && col < args.dim;
             cp_async16(tile + row * E::PITCH + col, valid ? from : head, valid);
         }
@@ -415,8 +437,8 @@ DEVICE void put_tile(typename E::T* tile, const float (&acc)[E::ROWS][E::DIMS], 
     }
 }
 
-/** Writes a tile in shared memory to rows [first, first + TILE) of one head, none beyond `rows`. */
-template <class E>
+/** Writes a tile in shared memory to rows [first, first + COPIED) of one head, none beyond `rows`. */
+template <class E, int COPIED = E::TILE>
 DEVICE void store_tile(
         const typename E::T* tile, void* tensor, i64 offset, i64 stride, int first, int rows, const AttentionArgs& args) {
     using T = typename E::T;
@@ -425,7 +447,7 @@ DEVICE void store_tile(
     T* head = static_cast<T*>(tensor) + offset;
     if (!args.aligned) {
 #pragma unroll 1
-        for (int i = static_cast<int>(threadIdx.x); i < E::TILE * E::WIDTH; i += E::THREADS) {
+        for (int i = static_cast<int>(threadIdx.x); i < COPIED * E::WIDTH; i += E::THREADS) {
             const int row = i / E::WIDTH;
             const int col = i % E::WIDTH;
             if (first + row < rows && col < args.dim) {
@@ -434,7 +456,7 @@ DEVICE void store_tile(
         }
         return;
     }
-    for (int i = static_cast<int>(threadIdx.x); i < E::TILE * CHUNKS; i += E::THREADS) {
+    for (int i = static_cast<int>(threadIdx.x); i < COPIED * CHUNKS; i += E::THREADS) {
         const int row = i / CHUNKS;
         const int col = i % CHUNKS * COUNT;
         if (first + row < rows && col < args.dim) {
@@ -499,15 +521,16 @@ DEVICE void forward_step(
 template <class E, bool BIASED>
 DEVICE void attention_forward(const AttentionArgs& args) {
     using T = typename E::T;
+    static_assert(E::OWN <= 2 * E::TILE);
     SHARED(T, tiles, 4 * TILE_SIZE<E>);
     SHARED(float, scratch, E::SCRATCH);
-    const Place place = place_of_block(args, tiles_of(args.queries, E::TILE));
-    const int first = place.tile * E::TILE;
+    const Place place = place_of_block(args, tiles_of(args.queries, E::OWN));
+    const int first = place.tile * E::OWN;
     const i64 k = offset_of(args.ks, place.sample, place.head);
     const i64 v = offset_of(args.vs, place.sample, place.head);
     const i64 o = offset_of(args.os, place.sample, place.head);
     const Exponent<BIASED> exponent = exponent_of<BIASED>(args, place.sample, place.head);
-    load_tile<E>(
+    load_tile<E, E::OWN>(
             tiles + 2 * TILE_SIZE<E>,
             args.q,
             offset_of(args.qs, place.sample, place.head),
@@ -584,7 +607,7 @@ DEVICE void attention_forward(const AttentionArgs& args) {
     __syncthreads();
     put_tile<E>(tiles, state.acc, factor);
     __syncthreads();
-    store_tile<E>(tiles, args.out, o, args.os.row, first, args.queries, args);
+    store_tile<E, E::OWN>(tiles, args.out, o, args.os.row, first, args.queries, args);
 }
 
 // ---------------------------------------------------------------------------------------------------------- backward
@@ -1071,6 +1094,12 @@ KERNEL(256, attention_stats_bf16, AttentionArgs) {
 #define FMA_KERNEL(name, Args) KERNEL_BLOCKS(64, 4, name, Args)
 #define FMA_BIASED(name, Args) KERNEL_BLOCKS(64, 4, name, Args)
 
+/** The forward pass by warps of 32 rows each; more dims than 64 would not fit into registers. */
+#define TALL(dim)                                                            \
+    KERNEL_BLOCKS(128, 2, attention_tall_##dim##_bf16, AttentionArgs) {      \
+        attention_forward<Mma<dim, 2>, false>(args);                         \
+    }
+
 #define HEAD_DIM(ENGINE, Engine, type, dim)                                       \
     ATTENTION(ENGINE##_KERNEL, Engine<dim>, _##dim##_##type, false)               \
     ATTENTION(ENGINE##_BIASED, Engine<dim>, _biased_##dim##_##type, true)         \
@@ -1086,3 +1115,6 @@ HEAD_DIM(MMA, Mma, bf16, 80)
 HEAD_DIM(FMA, Fma, f32, 32)
 HEAD_DIM(FMA, Fma, f32, 64)
 HEAD_DIM(FMA, Fma, f32, 80)
+TALL(32)
+TALL(48)
+TALL(64)

@@ -49,7 +49,7 @@ class GpuBenchmarkTest {
         assertTrue(attention.stream().allMatch(e -> is(e, "own_right", true) && is(e, "own_repeats", true)));
         assertEquals(
                 8, requireNonNull((List<?>) results.get("attention_providers")).size());
-        Pattern line = Pattern.compile("\\d+ (forward|backward) (\\d+) \\2 16 (own|cudnn)");
+        Pattern line = Pattern.compile("\\d+ (forward|backward) (\\d+) \\2 16 (own|tall|cudnn)");
         List<String> table = Files.readAllLines(folder.resolve("deep/attention.providers")).stream()
                 .filter(text -> !text.startsWith("#"))
                 .toList();

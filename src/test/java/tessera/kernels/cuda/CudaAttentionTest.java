@@ -302,6 +302,56 @@ class CudaAttentionTest extends OnGpuAndPlain {
         }
     }
 
+    /** Warps of 32 rows do for each row what warps of 16 do, in the same order. */
+    @ParameterizedTest
+    @CsvSource({
+        "1, 1, 64",
+        "17, 17, 64",
+        "32, 64, 32",
+        "33, 70, 48",
+        "49, 129, 56",
+        "97, 65, 64",
+        "128, 128, 64",
+        "130, 130, 24",
+        "160, 200, 40",
+        "257, 96, 64"
+    })
+    void warpsOf32Rows(int queries, int keys, int headDim) {
+        CudaAttention attention = (CudaAttention) device().kernels().attention();
+        Attention call = new Attention(DType.BF16, 2, 2, queries, keys, headDim, 0, DType.F32, 0);
+        boolean sameOrder = !device().architecture().equals("sm_90");
+        double[] usual = values(call.onGpuOnce()[0]);
+        try {
+            attention.tall(true);
+            String kernel = "attention_tall_" + Math.ceilDiv(headDim, 16) * 16 + "_bf16";
+            long before = FakeCuda.present() ? FakeCuda.calls(kernel) : 0;
+            call.check();
+            assertTrue(!FakeCuda.present() || FakeCuda.calls(kernel) > before, kernel);
+            if (sameOrder) {
+                assertArrayEquals(usual, values(call.onGpuOnce()[0]));
+            }
+        } finally {
+            attention.tall(false);
+        }
+    }
+
+    /** What has no such kernel is computed as ever. */
+    @Test
+    void warpsOf32RowsForWhatHasNone() {
+        CudaAttention attention = (CudaAttention) device().kernels().attention();
+        try {
+            attention.tall(true);
+            new Attention(DType.BF16, 2, 2, 33, 33, 16, 0, DType.F32, 0).check();
+            new Attention(DType.BF16, 1, 2, 33, 33, 80, 0, DType.F32, 0).check();
+            new Attention(DType.BF16, 2, 2, 33, 33, 32, 1, DType.F32, 0).check();
+            new Attention(DType.BF16, 2, 2, 33, 33, 32, 0, DType.F32, 1).check();
+            new Attention(DType.F32, 2, 2, 33, 33, 32, 0, DType.F32, 0).check();
+            new Attention(DType.BF16, 2, 1, 0, 5, 32, 0, DType.F32, 0).check();
+        } finally {
+            attention.tall(false);
+        }
+    }
+
     @ParameterizedTest
     @CsvSource({
         "F32, 3, 1, F32",

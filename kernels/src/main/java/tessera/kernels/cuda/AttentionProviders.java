@@ -1,52 +1,84 @@
 package tessera.kernels.cuda;
 
-import java.util.HashSet;
-import java.util.Set;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Locale;
+import java.util.Map;
 import tessera.kernels.Attention.AttentionShape;
 import tessera.natives.cuda.CudaLibraries;
 
 /**
  * Who computes which shape of attention: the table {@value #TABLE}, which the kernel benchmark writes, or the property
- * {@value #PROPERTY} ({@code own}, {@code cudnn}, or {@code auto} for the table).
+ * {@value #PROPERTY} ({@code own}, {@code tall}, {@code cudnn}, or {@code auto} for the table).
  */
 final class AttentionProviders {
     static final String PROPERTY = "tessera.cuda.attention";
 
     private static final String TABLE = "attention.providers";
     private static final String CHOICE = System.getProperty(PROPERTY, "auto");
-    private static final Set<Line> CUDNN = read();
+    private static final Map<Line, Provider> TABLED = read(CudaTables.lines(TABLE));
 
-    /** One line of the table: cuDNN is faster in this direction for these lengths and this head dim. */
-    private record Line(int capability, boolean backward, int queries, int keys, int headDim) {}
+    /** Who computes. */
+    enum Provider {
+        /** Our own kernels. */
+        OWN,
+        /** Our own kernels, the forward pass by warps of 32 rows where there is such a kernel. */
+        TALL,
+        /** cuDNN, where it is installed. */
+        CUDNN;
 
-    static boolean prefersCudnn(int capability, boolean backward, AttentionShape shape) {
-        return switch (CHOICE) {
-            case "auto" ->
-                !CUDNN.isEmpty()
-                        && CUDNN.contains(
-                                new Line(capability, backward, shape.queries(), shape.keys(), shape.headDim()))
-                        && CudaLibraries.cudnn().usable();
-            case "cudnn" -> CudaLibraries.cudnn().usable();
-            case "own" -> false;
+        /** The provider of a name in the table, of which one that this version does not know means our own. */
+        static Provider named(String name) {
+            for (Provider provider : values()) {
+                if (provider.name().toLowerCase(Locale.ROOT).equals(name)) {
+                    return provider;
+                }
+            }
+            return OWN;
+        }
+    }
+
+    /** One line of the table: in this direction for these lengths and this head dim a provider is fastest. */
+    record Line(int capability, boolean backward, int queries, int keys, int headDim) {}
+
+    /** Who computes a shape: cuDNN only where it is installed. */
+    static Provider of(int capability, boolean backward, AttentionShape shape) {
+        Line line = new Line(capability, backward, shape.queries(), shape.keys(), shape.headDim());
+        Provider wanted = wanted(CHOICE, TABLED, line);
+        return wanted == Provider.CUDNN && !CudaLibraries.cudnn().usable() ? Provider.OWN : wanted;
+    }
+
+    /**
+     * Who should compute by the property and the table.
+     *
+     * @throws IllegalArgumentException for another value of the property than it may have
+     */
+    static Provider wanted(String choice, Map<Line, Provider> table, Line line) {
+        return switch (choice) {
+            case "auto" -> table.getOrDefault(line, Provider.OWN);
+            case "own", "tall", "cudnn" -> Provider.named(choice);
             default ->
                 throw new IllegalArgumentException(
-                        "property " + PROPERTY + " is '" + CHOICE + "'; set it to auto, own or cudnn");
+                        "property " + PROPERTY + " is '" + choice + "'; set it to auto, own, tall or cudnn");
         };
     }
 
     private AttentionProviders() {}
 
-    private static Set<Line> read() {
-        Set<Line> lines = new HashSet<>();
-        for (String line : CudaTables.lines(TABLE)) {
+    /** A table from its lines; of two for one shape the later counts. */
+    static Map<Line, Provider> read(List<String> table) {
+        Map<Line, Provider> lines = new HashMap<>();
+        for (String line : table) {
             String[] words = line.split("\\s+", -1);
-            if (words.length == 6 && words[5].equals("cudnn")) {
-                lines.add(new Line(
-                        Integer.parseInt(words[0]),
-                        words[1].equals("backward"),
-                        Integer.parseInt(words[2]),
-                        Integer.parseInt(words[3]),
-                        Integer.parseInt(words[4])));
+            if (words.length == 6) {
+                lines.put(
+                        new Line(
+                                Integer.parseInt(words[0]),
+                                words[1].equals("backward"),
+                                Integer.parseInt(words[2]),
+                                Integer.parseInt(words[3]),
+                                Integer.parseInt(words[4])),
+                        Provider.named(words[5]));
             }
         }
         return lines;

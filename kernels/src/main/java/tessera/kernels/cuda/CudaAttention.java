@@ -12,6 +12,13 @@ final class CudaAttention implements Attention {
 
     private static final int LARGEST_HEAD_DIM = 80;
     private static final int HEAD_DIMS = LARGEST_HEAD_DIM / 16;
+    /** More dims of 32 rows do not fit into a warp's registers. */
+    private static final int TALL_HEAD_DIM = 64;
+
+    /** Queries of a block whose warps own 32 each. */
+    private static final int TALL_ROWS = 128;
+
+    private static final int TALL_THREADS = 128;
     private static final int THREADS = 256;
     private static final int THREADS_PER_STAT = 8;
     /** Of the gradient of a bias: three to six are computed at a time, so the last ones are few among all. */
@@ -20,6 +27,7 @@ final class CudaAttention implements Attention {
     private final CudaDevice device;
     private final Passes[] plain = new Passes[HEAD_DIMS];
     private final Passes[] biased = new Passes[HEAD_DIMS];
+    private final @Nullable CudaFunction[] tallForward = new @Nullable CudaFunction[HEAD_DIMS];
     private final CudaVariants[] biasGradients = new CudaVariants[HEAD_DIMS];
     private final CudaFunction total;
     private final CudaVariants stats;
@@ -27,6 +35,7 @@ final class CudaAttention implements Attention {
     private final HopperAttention hopper;
     private final CudaGradients gradients;
     private volatile boolean together = gradientsTogether();
+    private volatile boolean tall;
 
     CudaAttention(CudaDevice device) {
         CudaModule module = new CudaModule(device, "attention");
@@ -36,6 +45,8 @@ final class CudaAttention implements Attention {
             plain[i] = new Passes(module, "" + dim);
             biased[i] = new Passes(module, "biased_" + dim);
             biasGradients[i] = module.variants("attention_bias_" + dim);
+            tallForward[i] =
+                    dim == 16 || dim > TALL_HEAD_DIM ? null : module.function("attention_tall_" + dim + "_bf16");
         }
         this.total = module.function("attention_bias_total");
         this.stats = module.variants("attention_stats");
@@ -56,6 +67,11 @@ final class CudaAttention implements Attention {
     /** Whether one kernel may compute all gradients from now on where there is one, for tests and measurements. */
     void gradientsTogether(boolean allowed) {
         together = allowed;
+    }
+
+    /** Whether warps own 32 rows from now on wherever there is such a kernel, for tests and measurements; else the table says where. */
+    void tall(boolean always) {
+        tall = always;
     }
 
     @Override
@@ -96,15 +112,23 @@ final class CudaAttention implements Attention {
     }
 
     private void forward(Call call, int index) {
-        HopperAttention.Variant variant = call.plainBf16() ? hopper.forward(call.shape) : null;
-        if (variant == null) {
-            call.launch(
-                    (call.biased() ? biased : plain)[index].forward, call.blocks(call.shape.queries()), null, null, 1);
-        } else {
-            long blocks = variant.blocks(call.heads(), call.shape.queries());
+        AttentionShape shape = call.shape;
+        CudaFunction rows32 = call.plainBf16() && tall(shape) ? tallForward[index] : null;
+        HopperAttention.Variant variant = call.plainBf16() && rows32 == null ? hopper.forward(shape) : null;
+        if (rows32 != null) {
+            call.arguments(rows32.begin(), null, null, 1)
+                    .launch(call.heads() * Math.ceilDiv(shape.queries(), TALL_ROWS), TALL_THREADS, 0);
+        } else if (variant != null) {
+            long blocks = variant.blocks(call.heads(), shape.queries());
             call.arguments(variant.kernel().begin(), null, null, 1)
                     .launch(blocks, variant.threads(), variant.sharedBytes());
+        } else {
+            call.launch((call.biased() ? biased : plain)[index].forward, call.blocks(shape.queries()), null, null, 1);
         }
+    }
+
+    private boolean tall(AttentionShape shape) {
+        return tall || AttentionProviders.of(device.capability(), false, shape) == AttentionProviders.Provider.TALL;
     }
 
     private void backward(Call call, int index, @Nullable Buffer dbias) {

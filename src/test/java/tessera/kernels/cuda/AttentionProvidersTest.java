@@ -1,0 +1,50 @@
+package tessera.kernels.cuda;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+
+import java.util.List;
+import java.util.Map;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+import tessera.kernels.cuda.AttentionProviders.Line;
+import tessera.kernels.cuda.AttentionProviders.Provider;
+
+class AttentionProvidersTest {
+    private static final Map<Line, Provider> TABLE = AttentionProviders.read(List.of(
+            "80 forward 392 392 64 tall",
+            "80 backward 392 392 64 cudnn",
+            "80 forward 98 98 64 cudnn",
+            "80 forward 98 98 64 own",
+            "80 forward 49 49 64 another",
+            "80 forward 7"));
+
+    @ParameterizedTest
+    @CsvSource({
+        "auto, 80, false, 392, 64, TALL",
+        "auto, 80, true, 392, 64, CUDNN",
+        "auto, 80, false, 98, 64, OWN",
+        "auto, 80, false, 49, 64, OWN",
+        "auto, 90, false, 392, 64, OWN",
+        "auto, 80, false, 392, 32, OWN",
+        "own, 80, false, 392, 64, OWN",
+        "tall, 90, false, 5, 16, TALL",
+        "cudnn, 80, false, 5, 16, CUDNN"
+    })
+    void thePropertyOrTheTableTellsWhoComputes(
+            String choice, int capability, boolean backward, int tokens, int headDim, Provider wanted) {
+        assertEquals(
+                wanted,
+                AttentionProviders.wanted(choice, TABLE, new Line(capability, backward, tokens, tokens, headDim)));
+    }
+
+    @Test
+    void anotherValueOfThePropertyIsRefused() {
+        Line line = new Line(80, false, 5, 5, 16);
+        assertEquals(
+                "property tessera.cuda.attention is 'TALL'; set it to auto, own, tall or cudnn",
+                assertThrows(IllegalArgumentException.class, () -> AttentionProviders.wanted("TALL", TABLE, line))
+                        .getMessage());
+    }
+}
