@@ -1,5 +1,8 @@
 package tessera.kernels;
 
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
 import java.util.List;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CompletionException;
@@ -144,6 +147,15 @@ public final class SanitizedKernels extends KernelParity {
             kernels.matmul()
                     .matmul(shape, a, a, new Epilogue(memory.normal(17), memory.normal(17 * 17), Activation.GELU), c);
         });
+    }
+
+    /** Has some of these shapes computed by warps of 32 rows, in processes that keep compiled kernels in a folder. */
+    static void tallAttention(Path cache) throws IOException {
+        Files.writeString(cache.resolve("attention.providers"), """
+                80 forward 70 71 64 tall
+                80 forward 17 18 64 tall
+                80 forward 5 6 24 tall
+                """);
     }
 
     private void attentionSample() {
