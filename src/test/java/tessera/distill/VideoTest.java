@@ -236,7 +236,7 @@ class VideoTest {
     @Test
     void whatIsNoVideoIsRefusedInOneLine() throws IOException {
         assertTrue(refusal(folder.resolve("missing.mp4")).contains("does not exist"));
-        assertTrue(refusal(folder).contains("is a directory"));
+        assertTrue(refusal(folder).contains("is a folder"));
         assertTrue(refusal(Files.createFile(folder.resolve("empty.mp4"))).contains("cannot be decoded"));
         String pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:12\nsize 3\n";
         assertTrue(

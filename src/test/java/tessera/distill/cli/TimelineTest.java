@@ -295,7 +295,7 @@ class TimelineTest {
                         "--every is 0.4 but the student looks at a frame every 0.5 s of a window of 2.0 s; pass at least"),
                 words("--every=.4"));
         Shell.refuse(
-                List.of(video.getParent() + ": is a directory, not a video; name a file, or a folder"),
+                List.of(video.getParent() + ": is a folder, not a video; name a file, or a folder"),
                 "predict",
                 "--student",
                 student,

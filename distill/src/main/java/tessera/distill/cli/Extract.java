@@ -72,7 +72,8 @@ final class Extract extends ToolCommand {
 
     @Option(
             names = "--size",
-            split = "x",
+            split = "x(?!$)", // one at the end is no number
+            splitSynopsisLabel = "x",
             paramLabel = "N|HxW",
             description = "Pixels that pictures are resized to, as wide as high or wider. Default: 224")
     private List<Integer> size = List.of(Geometry.FULL.size());
@@ -259,7 +260,8 @@ final class Extract extends ToolCommand {
                 || (seconds > 0 && frames / seconds > ClipCut.MOST_FRAMES_PER_SECOND)) {
             throw new IllegalArgumentException(
                     "--clip-seconds is " + seconds + "; pass a positive number of seconds for " + frames
-                            + " frames, at most 1000 a second, or 0 for one clip of each");
+                            + " frames, at most " + ClipCut.MOST_FRAMES_PER_SECOND
+                            + " a second, or 0 for one clip of each");
         }
         double stride = strideSeconds == null ? seconds : strideSeconds;
         if (seconds > 0 && !(stride > 0 && stride < ClipCut.LONGEST)) {

@@ -35,7 +35,8 @@ final class FolderOptions {
 
     @Option(
             names = "--clip-size",
-            split = "x",
+            split = "x(?!$)", // one at the end is no number
+            splitSynopsisLabel = "x",
             paramLabel = "HxW",
             description =
                     "Pixels that videos and pictures are resized to, as wide as high or wider; views cut squares out of them."

@@ -63,7 +63,8 @@ final class ModelOptions {
 
     @Option(
             names = "--window",
-            split = "x",
+            split = "x(?!$)", // one at the end is no number
+            splitSynopsisLabel = "x",
             paramLabel = "N",
             description = "Windows of swin3d in tokens, time x rows x columns. Published: 8x7x7")
     private List<Integer> window = List.of(8, 7, 7);

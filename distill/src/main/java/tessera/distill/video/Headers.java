@@ -131,7 +131,7 @@ final class Headers {
         VideoException.require(
                 !folder || PictureFolder.isOne(file),
                 file,
-                "is a directory, not a video",
+                "is a folder, not a video",
                 "name a file, or a folder that holds nothing but frames as numbered JPEG or PNG pictures");
         VideoException.require(
                 folder || Files.isRegularFile(file), file, "is no ordinary file", "copy the video into a file");

@@ -2,6 +2,7 @@ package tessera.jmh.gpu;
 
 import java.io.IOException;
 import java.io.PrintWriter;
+import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -16,6 +17,8 @@ import tessera.distill.demo.Machine;
 import tessera.kernels.DType;
 import tessera.kernels.Device;
 import tessera.kernels.NativeReport;
+import tessera.tensor.io.AtomicFile;
+import tessera.tensor.io.TensorFileException;
 
 /**
  * Measures a GPU: whole models with PyTorch beside them, what the goals name first, attention by all who can compute it, every
@@ -226,9 +229,10 @@ public final class GpuBenchmark {
         }
         results.put("wrong_or_failed", wrong[0]);
         results.put("complete", true);
+        byte[] page = ResultsPage.of(results.root()).getBytes(StandardCharsets.UTF_8);
         try {
-            Files.writeString(results.beside("goals.md"), ResultsPage.of(results.root()));
-        } catch (IOException e) {
+            AtomicFile.write(results.beside("goals.md"), file -> file.write(page));
+        } catch (UncheckedIOException | TensorFileException e) {
             out.println("the page could not be written: " + e.getMessage());
         }
         out.println(ResultsPage.summary(results.root()));
