@@ -9,10 +9,9 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 import tessera.kernels.cuda.AttentionProviders.Line;
-import tessera.kernels.cuda.AttentionProviders.Provider;
 
 class AttentionProvidersTest {
-    private static final Map<Line, Provider> TABLE = AttentionProviders.read(List.of(
+    private static final Map<Line, AttentionProviders.Provider> TABLE = AttentionProviders.read(List.of(
             "80 forward 392 392 64 tall",
             "80 backward 392 392 64 cudnn",
             "80 forward 98 98 64 cudnn",
@@ -33,7 +32,12 @@ class AttentionProvidersTest {
         "cudnn, 80, false, 5, 16, CUDNN"
     })
     void thePropertyOrTheTableTellsWhoComputes(
-            String choice, int capability, boolean backward, int tokens, int headDim, Provider wanted) {
+            String choice,
+            int capability,
+            boolean backward,
+            int tokens,
+            int headDim,
+            AttentionProviders.Provider wanted) {
         assertEquals(
                 wanted,
                 AttentionProviders.wanted(choice, TABLE, new Line(capability, backward, tokens, tokens, headDim)));
