@@ -24,6 +24,7 @@ import tessera.kernels.Device;
 import tessera.kernels.Elementwise.UnaryOp;
 import tessera.kernels.KernelParity;
 import tessera.kernels.Kernels;
+import tessera.kernels.Losses.Ensemble;
 import tessera.kernels.Norms.RowShape;
 import tessera.kernels.Optimiser.AdamWStep;
 import tessera.kernels.Optimiser.AdamWTensors;
@@ -270,6 +271,32 @@ class VectorKernelsTest extends KernelParity {
     }
 
     // ---------------------------------------------------------------------------------------------- patches, tokens
+
+    /** Classes that the teacher rules out count for nothing, whether the student does so too or not. */
+    @Test
+    void distillationOfClassesThatAreRuledOut() {
+        for (int cols : new int[] {5, 33, 200}) {
+            check("distillation with ruled out classes, " + cols, 1e-5, (kernels, memory) -> {
+                Buffer teacher = memory.normal(3L * cols);
+                Buffer student = memory.normal(3L * cols);
+                Buffer weight = memory.single(1);
+                Elements.set(weight, 0, 1);
+                for (int row = 0; row < 3; row++) {
+                    Elements.set(teacher, (long) row * cols + 2, Double.NEGATIVE_INFINITY);
+                    Elements.set(student, (long) row * cols + 2, Double.NEGATIVE_INFINITY);
+                    Elements.set(teacher, (long) row * cols + cols - 1, Double.NEGATIVE_INFINITY);
+                }
+                kernels.losses()
+                        .distillationLoss(
+                                new RowShape(3, cols),
+                                student,
+                                new Ensemble(new Buffer[] {teacher}, weight, false, 2, .7, .3),
+                                memory.indices(3, 2),
+                                memory.singleOutput(1),
+                                memory.output(3L * cols));
+            });
+        }
+    }
 
     @Test
     void foreignIndicesAreRefused() {

@@ -62,6 +62,16 @@ public class ScalarLosses implements Losses {
         }
     }
 
+    /** Refuses a label that is no class, and a cross-entropy without labels. */
+    protected static void checkDistillation(@Nullable Buffer labels, double beta, RowShape shape) {
+        if (labels != null) {
+            checkLabels("distillation_loss", labels, shape);
+        } else if (beta != 0) {
+            throw new IllegalArgumentException(
+                    "distillation_loss: beta is " + beta + " but there are no labels; pass labels or beta 0");
+        }
+    }
+
     /** Mean of the squared differences; {@code da = factor * 2 (a - b) / count} where not null. */
     protected double meanSquare(Buffer a, Buffer b, double factor, @Nullable Buffer da) {
         long count = a.length();
@@ -118,12 +128,7 @@ public class ScalarLosses implements Losses {
         double temperature = ensemble.temperature();
         double alpha = ensemble.alpha();
         double beta = ensemble.beta();
-        if (labels != null) {
-            checkLabels("distillation_loss", labels, shape);
-        } else if (beta != 0) {
-            throw new IllegalArgumentException(
-                    "distillation_loss: beta is " + beta + " but there are no labels; pass labels or beta 0");
-        }
+        checkDistillation(labels, beta, shape);
         int n = Math.toIntExact(cols);
         double[] terms = new double[Math.toIntExact(rows)];
         workers.parallelFor(rows, 8, (worker, from, to) -> {

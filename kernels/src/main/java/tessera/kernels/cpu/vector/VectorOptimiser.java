@@ -1,16 +1,17 @@
 package tessera.kernels.cpu.vector;
 
 import static tessera.kernels.cpu.vector.VectorMath.LANES;
-import static tessera.kernels.cpu.vector.VectorMath.first;
+import static tessera.kernels.cpu.vector.VectorMath.all;
+import static tessera.kernels.cpu.vector.VectorMath.get;
 import static tessera.kernels.cpu.vector.VectorMath.isF32;
 import static tessera.kernels.cpu.vector.VectorMath.load;
+import static tessera.kernels.cpu.vector.VectorMath.set;
 import static tessera.kernels.cpu.vector.VectorMath.store;
 import static tessera.kernels.cpu.vector.VectorMath.whole;
 
 import java.lang.foreign.MemorySegment;
 import java.util.Arrays;
 import jdk.incubator.vector.FloatVector;
-import jdk.incubator.vector.VectorMask;
 import tessera.kernels.Buffer;
 import tessera.kernels.Elementwise;
 import tessera.kernels.cpu.Blocks;
@@ -21,6 +22,8 @@ import tessera.kernels.cpu.scalar.ScalarOptimiser;
 /** The optimiser in f32; tensors of which any is of another type are left to the plain Java kernels. */
 public final class VectorOptimiser extends ScalarOptimiser {
     private static final long CHUNK = 16_384;
+    /** Elements whose moments stay in the first-level cache until the parameters are changed; whole vectors. */
+    private static final long BLOCK = 2048;
     /** Elements whose squares are summed in one term: rounding errors do not grow with a tensor's length. */
     private static final long SQUARES = 4096;
 
@@ -124,34 +127,73 @@ public final class VectorOptimiser extends ScalarOptimiser {
         MemorySegment m = tensors.firstMoments()[tensor].segment();
         MemorySegment v = tensors.secondMoments()[tensor].segment();
         float keep = (float) (1 - step.lr() * tensors.decay()[tensor]);
-        float beta1 = (float) step.beta1();
-        float fresh1 = (float) (1 - step.beta1());
-        float beta2 = (float) step.beta2();
-        float fresh2 = (float) (1 - step.beta2());
-        float eps = (float) step.eps();
+        Update update = new Update(
+                keep,
+                factor,
+                (float) step.beta1(),
+                (float) (1 - step.beta1()),
+                (float) step.beta2(),
+                (float) (1 - step.beta2()),
+                rate,
+                correction,
+                (float) step.eps());
         long end = from + whole(to - from);
-        for (long i = from; i < end; i += LANES) {
-            FloatVector gradient = load(g, i).mul(factor);
-            FloatVector mean = load(m, i).mul(beta1).add(gradient.mul(fresh1));
-            FloatVector square =
-                    load(v, i).mul(beta2).add(gradient.mul(gradient).mul(fresh2));
-            store(mean, m, i);
-            store(square, v, i);
-            store(load(p, i).mul(keep).sub(step(mean, square, rate, correction, eps)), p, i);
+        for (long at = from; at < end; at += BLOCK) {
+            long until = Math.min(end, at + BLOCK);
+            update.moments(g, m, v, at, until);
+            update.parameters(p, m, v, at, until);
         }
-        if (end < to) {
-            VectorMask<Float> mask = first((int) (to - end));
-            FloatVector gradient = load(g, end, mask).mul(factor);
-            FloatVector mean = load(m, end, mask).mul(beta1).add(gradient.mul(fresh1));
-            FloatVector square =
-                    load(v, end, mask).mul(beta2).add(gradient.mul(gradient).mul(fresh2));
-            store(mean, m, end, mask);
-            store(square, v, end, mask);
-            store(load(p, end, mask).mul(keep).sub(step(mean, square, rate, correction, eps)), p, end, mask);
-        }
+        update.rest(p, g, m, v, end, to);
     }
 
-    private static FloatVector step(FloatVector mean, FloatVector square, float rate, float correction, float eps) {
-        return mean.mul(rate).div(square.sqrt().mul(correction).add(eps));
+    /**
+     * What a step multiplies by. Each loop is a method of its own and short: one with all of this, and with masks for what is left, was at
+     * times compiled with an object for every vector, a hundred times slower.
+     */
+    private record Update(
+            float keep,
+            float factor,
+            float beta1,
+            float fresh1,
+            float beta2,
+            float fresh2,
+            float rate,
+            float correction,
+            float eps) {
+        private void moments(MemorySegment g, MemorySegment m, MemorySegment v, long from, long end) {
+            FloatVector scale = all(factor);
+            FloatVector keep1 = all(beta1);
+            FloatVector new1 = all(fresh1);
+            FloatVector keep2 = all(beta2);
+            FloatVector new2 = all(fresh2);
+            for (long i = from; i < end; i += LANES) {
+                FloatVector gradient = load(g, i).mul(scale);
+                store(load(m, i).mul(keep1).add(gradient.mul(new1)), m, i);
+                store(load(v, i).mul(keep2).add(gradient.mul(gradient).mul(new2)), v, i);
+            }
+        }
+
+        private void parameters(MemorySegment p, MemorySegment m, MemorySegment v, long from, long end) {
+            FloatVector kept = all(keep);
+            FloatVector rates = all(rate);
+            FloatVector corrections = all(correction);
+            FloatVector least = all(eps);
+            for (long i = from; i < end; i += LANES) {
+                FloatVector root = load(v, i).sqrt().mul(corrections).add(least);
+                store(load(p, i).mul(kept).sub(load(m, i).mul(rates).div(root)), p, i);
+            }
+        }
+
+        /** The elements that fill no vector, with the same bits. */
+        private void rest(MemorySegment p, MemorySegment g, MemorySegment m, MemorySegment v, long from, long to) {
+            for (long i = from; i < to; i++) {
+                float gradient = get(g, i) * factor;
+                float mean = get(m, i) * beta1 + gradient * fresh1;
+                float square = get(v, i) * beta2 + gradient * gradient * fresh2;
+                set(m, i, mean);
+                set(v, i, square);
+                set(p, i, get(p, i) * keep - mean * rate / ((float) Math.sqrt(square) * correction + eps));
+            }
+        }
     }
 }
