@@ -50,6 +50,12 @@ final class FfmpegProgram {
             return named(named);
         }
         FfmpegProgram program = unnamed;
+        return program != null ? program : findOnce();
+    }
+
+    /** Others wait: a thread that unpacked it a second time would leave that unfinished where the process ends before it. */
+    private static synchronized FfmpegProgram findOnce() {
+        FfmpegProgram program = unnamed;
         if (program == null) {
             program = carriedOrOnPath();
             unnamed = program;
