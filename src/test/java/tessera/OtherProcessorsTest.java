@@ -27,7 +27,10 @@ class OtherProcessorsTest {
             "tessera.nn.videomae.GoldenModelsTest",
             "tessera.nn.swin.GoldenSwinTest",
             "tessera.nn.stlt.GoldenStltTest");
-    private static final String QUANTISED = "tessera.nn.inference.Int8StudentTest";
+    private static final List<String> ON_BYTES = List.of(
+            "tessera.kernels.cpu.OneDnnInt8Test",
+            "tessera.kernels.cpu.vector.Int8KernelsTest",
+            "tessera.nn.inference.Int8StudentTest");
     private static final String VECTOR_KERNELS = "tessera.kernels.cpu.vector.VectorKernelsTest";
 
     @TempDir
@@ -35,15 +38,21 @@ class OtherProcessorsTest {
 
     private void passes(String path, List<String> options, Map<String, String> environment, String... more)
             throws Exception {
+        passes(path, false, options, environment, List.of(more));
+    }
+
+    private void passes(
+            String path, boolean int8, List<String> options, Map<String, String> environment, List<String> more)
+            throws Exception {
         List<String> all = new ArrayList<>(List.of("-XX:+IgnoreUnrecognizedVMOptions", "-Xmx1g"));
         all.addAll(options);
         List<String> classes = new ArrayList<>(GOLDEN);
-        classes.addAll(List.of(more));
+        classes.addAll(more);
         classes.addFirst(folder.resolve("tests.log").toString());
         String said =
                 ChildJava.run(folder, all, environment, 300, OnThisProcessor.class, classes.toArray(String[]::new));
         assertTrue(said.contains("kernels: " + path + "\n"), said);
-        assertTrue(said.contains("int8 false, bf16 false\n"), said);
+        assertTrue(said.contains("int8 " + int8 + ", bf16 false\n"), said);
         assertTrue(said.endsWith(classes.size() - 1 + " classes passed\n"), said);
     }
 
@@ -59,12 +68,26 @@ class OtherProcessorsTest {
     @Test
     void avx2() throws Exception {
         needsOneDnn();
+        List<String> more = new ArrayList<>(ON_BYTES);
+        more.add(VECTOR_KERNELS);
         passes(
                 "the Vector API, 8 f32 at a time; matrix products by oneDNN",
+                true,
                 List.of(VECTORS, "-XX:UseAVX=2"),
                 NARROW,
-                VECTOR_KERNELS,
-                QUANTISED);
+                more);
+    }
+
+    /** AVX-512 that multiplies no bytes in one instruction, where this processor has any. */
+    @Test
+    void avx512WithoutVnni() throws Exception {
+        needsOneDnn();
+        passes(
+                NativeReport.cpuKernels(),
+                Device.cpu().int8().isPresent(),
+                List.of(VECTORS),
+                Map.of("ONEDNN_MAX_CPU_ISA", "AVX512_CORE"),
+                ON_BYTES);
     }
 
     /** Of 128 bits, with products in Java: what is left on aarch64. */

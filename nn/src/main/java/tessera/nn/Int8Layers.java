@@ -33,7 +33,8 @@ import tools.jackson.core.json.JsonFactory;
  * <p>Weights are rounded when they are laid out, so the model's parameters are what is computed with: {@code q * scale} with q in
  * [-127, 127] and one scale for each output. In a file such a weight is s8 and stands beside {@code <name>.scale} f32 {@code [out]};
  * the metadata say {@code tessera.precision = int8}, and {@code tessera.inputRanges} gives the inputs' ranges where they were
- * calibrated, a JSON object of pairs. On a CPU without VNNI or AMX the rounded weights are computed with in f32.
+ * calibrated, a JSON object of pairs. Inputs are rounded to as many bytes as the CPU
+ * multiplies exactly ({@link Int8Kernels#largestInput}); on one without AVX2 the rounded weights are computed with in f32. The file is the same for all.
  *
  * <p>Used by one thread while the model is made; afterwards only read.
  */

@@ -363,7 +363,7 @@ class Int8StudentTest {
         }
         Tensor weight = Tensor.full(plain, DType.F32, Shape.of(2, 2), 1);
         assertEquals(
-                "int8: the device cpu multiplies no bytes faster than floats; compute in f32, or on a CPU with VNNI or AMX",
+                "int8: the device cpu multiplies no bytes faster than floats; compute in f32, or on an x86 CPU with AVX2, VNNI or AMX",
                 refusal(() -> PackedLinear.int8(weight, null, null)));
     }
 

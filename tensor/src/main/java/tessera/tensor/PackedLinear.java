@@ -55,8 +55,10 @@ public final class PackedLinear implements AutoCloseable {
     public static PackedLinear int8(Tensor weight, @Nullable Tensor bias, @Nullable InputRange input) {
         Int8Kernels int8 = weight.device()
                 .int8()
-                .orElseThrow(() -> new IllegalArgumentException("int8: the device " + weight.device()
-                        + " multiplies no bytes faster than floats; compute in f32, or on a CPU with VNNI or AMX"));
+                .orElseThrow(
+                        () -> new IllegalArgumentException(
+                                "int8: the device " + weight.device()
+                                        + " multiplies no bytes faster than floats; compute in f32, or on an x86 CPU with AVX2, VNNI or AMX"));
         return new PackedLinear(weight, bias, DType.F32, int8, (w, n, k) -> int8.pack(w, n, k, input));
     }
 

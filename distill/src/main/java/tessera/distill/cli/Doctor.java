@@ -15,6 +15,7 @@ import tessera.distill.video.VideoException;
 import tessera.distill.video.VideoReader;
 import tessera.kernels.Device;
 import tessera.kernels.DeviceException;
+import tessera.kernels.Int8Kernels;
 import tessera.kernels.NativeReport;
 import tessera.natives.NativeLibraries;
 
@@ -107,9 +108,15 @@ final class Doctor extends ToolCommand {
     }
 
     private static String int8() {
-        return Device.cpu().int8().isPresent()
-                ? "products of bytes by the processor: students of tessera quantize are fast"
-                : "no products of bytes by the processor, no oneDNN or no Vector API: students of tessera quantize run in f32";
+        return Device.cpu()
+                .int8()
+                .map(int8 -> int8.largestInput() == Int8Kernels.LARGEST_INPUT
+                        ? "products of bytes by the processor: students of tessera quantize are fast"
+                        : "products of bytes with inputs of 7 bits (AVX2 without VNNI): students of tessera quantize are faster"
+                                + " than in f32, and a little coarser than elsewhere")
+                .orElse(
+                        "no products of bytes by the processor, no oneDNN or no Vector API: students of tessera quantize"
+                                + " run in f32");
     }
 
     private static String bf16() {

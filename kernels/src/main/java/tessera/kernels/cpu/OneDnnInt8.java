@@ -13,21 +13,30 @@ import tessera.natives.onednn.OneDnn;
 
 /** Products of a u8 matrix with an s8 weight by oneDNN, each call on the calling thread; the integer sums are exact. */
 public final class OneDnnInt8 {
-    private static final int TO_F32 = OneDnnProducts.types(OneDnn.U8, OneDnn.S8, OneDnn.F32);
-    private static final int TO_S32 = OneDnnProducts.types(OneDnn.U8, OneDnn.S8, OneDnn.S32);
+    private static final int TO_F32 = types(OneDnn.F32);
+    private static final int TO_S32 = types(OneDnn.S32);
 
     private OneDnnInt8() {}
 
-    /**
-     * Whether oneDNN is there and this processor multiplies bytes in one instruction. Others have to make do with sums of
-     * 16 bits, which overflow.
-     */
+    private static int types(int result) {
+        return OneDnnProducts.types(OneDnn.U8, OneDnn.S8, result) | (OneDnn.hasInt8() ? 0 : OneDnnProducts.POINTWISE);
+    }
+
+    /** Whether oneDNN is there and multiplies bytes faster than floats on this processor. */
     public static boolean usable() {
-        return OneDnn.finding().usable() && OneDnn.hasInt8();
+        return OneDnn.finding().usable() && (OneDnn.hasInt8() || OneDnn.hasInt8InPairs());
     }
 
     /**
-     * {@code y = scales * (x W^T)}, and with shifts added to each row, with x u8 {@code [m, k]}, W of positive sizes and y f32 {@code [m, n]},
+     * The largest element of x with which sums are exact. Without VNNI, two products are added up in 16 bits, which saturate, before
+     * they are widened.
+     */
+    public static int largestInput() {
+        return OneDnn.hasInt8() ? Int8Kernels.LARGEST_INPUT : Int8Kernels.LARGEST_INPUT_IN_PAIRS;
+    }
+
+    /**
+     * {@code y = scales * (x W^T)}, and with shifts added to each row, with x u8 {@code [m, k]} up to {@link #largestInput}, W of positive sizes and y f32 {@code [m, n]},
      * without gaps.
      *
      * @param fromX element of x where its rows begin, as {@code fromY} of y
@@ -68,6 +77,7 @@ public final class OneDnnInt8 {
         private final Gemm.Weight packed;
         private final MemorySegment scales;
         private final MemorySegment shifts;
+        private final int largestInput = OneDnnInt8.largestInput();
         private final float inputScale;
         private final int inputZero;
 
@@ -95,8 +105,8 @@ public final class OneDnnInt8 {
             this.scales = packed.data.asSlice(table, n * Float.BYTES);
             this.shifts = packed.data.asSlice(table + n * Float.BYTES, n * Float.BYTES);
             this.scales.copyFrom(scales.asSlice(0, n * Float.BYTES));
-            inputScale = input == null ? 0 : input.scale();
-            inputZero = input == null ? Int8Kernels.ZERO : input.zero();
+            inputScale = input == null ? 0 : input.scale(largestInput);
+            inputZero = input == null ? Int8Kernels.zero(largestInput) : input.zero(largestInput);
             for (long i = 0; i < n; i++) {
                 shifts.setAtIndex(
                         ValueLayout.JAVA_FLOAT, i, -inputZero * sums.getAtIndex(ValueLayout.JAVA_FLOAT_UNALIGNED, i));
@@ -121,6 +131,11 @@ public final class OneDnnInt8 {
         /** What is added to each output channel for the zero of its inputs, f32 {@code [n]}. */
         public MemorySegment shifts() {
             return shifts;
+        }
+
+        /** The largest byte of an input. */
+        public int largestInput() {
+            return largestInput;
         }
 
         /** The step of the input's bytes, or 0 where every row has its own. */

@@ -28,6 +28,12 @@ final class OneDnnProducts {
 
     private OneDnnProducts() {}
 
+    /**
+     * With the types of a product by {@link #linear}: it is made as the convolution of single pixels, for which oneDNN keeps a weight laid out
+     * where its matmul lays it out anew in each call, as it does for bytes with AVX2.
+     */
+    static final int POINTWISE = 1 << 20;
+
     // Types lie above the bits of a primitive's form, four bits each.
 
     /** Types of A, B and C, by oneDNN's numbers. */
@@ -249,7 +255,7 @@ final class OneDnnProducts {
             throw e;
         }
         try {
-            pack(stored, w, ldw, weight);
+            pack(types, stored, w, ldw, weight);
         } catch (RuntimeException | Error e) {
             weight.close();
             throw e;
@@ -262,13 +268,17 @@ final class OneDnnProducts {
         return (bytes + LINE - 1) / LINE * LINE;
     }
 
-    private static void pack(int type, MemorySegment w, long ldw, Gemm.Weight weight) {
+    private static void pack(int types, int type, MemorySegment w, long ldw, Gemm.Weight weight) {
         int threads = OneDnn.threads();
         Context context = CONTEXTS.borrow();
         OneDnn.setThreads(1);
         try (Made made = new Made();
                 Arena arena = Arena.ofConfined()) {
-            long stored = made.keep(OneDnn.matrixDesc(type, weight.k, weight.n, 1, ldw), OneDnn::memoryDescDestroy);
+            long stored = made.keep(
+                    isPointwise(types)
+                            ? OneDnn.pixelWeightsDesc(type, weight.n, weight.k, ldw)
+                            : OneDnn.matrixDesc(type, weight.k, weight.n, 1, ldw),
+                    OneDnn::memoryDescDestroy);
             long attr = made.keep(OneDnn.attrCreate(false, 0, false), OneDnn::attrDestroy);
             long desc = made.keep(
                     OneDnn.reorderDescCreate(stored, weight.layout, ENGINE, attr), OneDnn::primitiveDescDestroy);
@@ -296,16 +306,34 @@ final class OneDnnProducts {
     /** Descriptor of the layout that products like best for a linear weight {@code [n, k]}; the caller's. */
     private static long favouriteLayout(int types, long n, long k) {
         try (Made made = new Made()) {
-            long source = made.keep(OneDnn.matrixDesc(typeA(types), TYPICAL_ROWS, k, k, 1), OneDnn::memoryDescDestroy);
-            long weights = made.keep(OneDnn.matrixDescAny(typeB(types), k, n), OneDnn::memoryDescDestroy);
-            long destination =
-                    made.keep(OneDnn.matrixDesc(typeC(types), TYPICAL_ROWS, n, n, 1), OneDnn::memoryDescDestroy);
+            long source = made.keep(rows(types, typeA(types), TYPICAL_ROWS, k), OneDnn::memoryDescDestroy);
+            long weights = made.keep(
+                    isPointwise(types)
+                            ? OneDnn.pixelWeightsDescAny(typeB(types), n, k)
+                            : OneDnn.matrixDescAny(typeB(types), k, n),
+                    OneDnn::memoryDescDestroy);
+            long destination = made.keep(rows(types, typeC(types), TYPICAL_ROWS, n), OneDnn::memoryDescDestroy);
             long attr = made.keep(OneDnn.attrCreate(false, 0, false), OneDnn::attrDestroy);
-            long desc = made.keep(
-                    OneDnn.matmulDescCreate(ENGINE, source, weights, 0, destination, attr),
-                    OneDnn::primitiveDescDestroy);
+            long desc = made.keep(product(types, source, weights, 0, destination, attr), OneDnn::primitiveDescDestroy);
             return OneDnn.memoryDescClone(OneDnn.primitiveDescMemory(desc, OneDnn.QUERY_WEIGHTS));
         }
+    }
+
+    private static boolean isPointwise(int types) {
+        return (types & POINTWISE) != 0;
+    }
+
+    /** Descriptor of a matrix without gaps. */
+    private static long rows(int types, int type, long rows, long columns) {
+        return isPointwise(types)
+                ? OneDnn.pixelsDesc(type, rows, columns)
+                : OneDnn.matrixDesc(type, rows, columns, columns, 1);
+    }
+
+    private static long product(int types, long source, long weights, long bias, long destination, long attr) {
+        return isPointwise(types)
+                ? OneDnn.pixelConvolutionDescCreate(ENGINE, source, weights, bias, destination, attr)
+                : OneDnn.matmulDescCreate(ENGINE, source, weights, bias, destination, attr);
     }
 
     private static MemorySegment arguments(Arena arena, int[] numbers, long[] memories) {
@@ -411,22 +439,33 @@ final class OneDnnProducts {
             this.ldb = ldb;
             this.ldc = ldc;
             try (Made made = new Made()) {
-                long a = made.keep(matrix(typeA(form), has(TRANSPOSED_A), m, k, lda), OneDnn::memoryDescDestroy);
+                long a = made.keep(
+                        isPointwise(form)
+                                ? rows(form, typeA(form), m, k)
+                                : matrix(typeA(form), has(TRANSPOSED_A), m, k, lda),
+                        OneDnn::memoryDescDestroy);
                 long b = made.keep(
                         has(PACKED_B)
                                 ? OneDnn.memoryDescClone(layoutB)
                                 : matrix(typeB(form), has(TRANSPOSED_B), k, n, ldb),
                         OneDnn::memoryDescDestroy);
-                long c = made.keep(matrix(typeC(form), false, m, n, ldc), OneDnn::memoryDescDestroy);
-                long row = has(BIAS) ? made.keep(matrix(OneDnn.F32, false, 1, n, n), OneDnn::memoryDescDestroy) : 0;
+                long c = made.keep(
+                        isPointwise(form) ? rows(form, typeC(form), m, n) : matrix(typeC(form), false, m, n, ldc),
+                        OneDnn::memoryDescDestroy);
+                long row = has(BIAS)
+                        ? made.keep(
+                                isPointwise(form) ? OneDnn.vectorDesc(n) : matrix(OneDnn.F32, false, 1, n, n),
+                                OneDnn::memoryDescDestroy)
+                        : 0;
                 long column = has(SCALES) ? made.keep(OneDnn.vectorDesc(n), OneDnn::memoryDescDestroy) : 0;
                 long attr = made.keep(
                         OneDnn.attrCreate(has(ACCUMULATE), has(ADDEND) ? c : 0, has(GELU)), OneDnn::attrDestroy);
-                if (has(SCALES)) {
+                if (has(SCALES) && isPointwise(form)) {
+                    OneDnn.attrScaleOutputs(attr);
+                } else if (has(SCALES)) {
                     OneDnn.attrScaleColumns(attr);
                 }
-                long desc =
-                        made.keep(OneDnn.matmulDescCreate(ENGINE, a, b, row, c, attr), OneDnn::primitiveDescDestroy);
+                long desc = made.keep(product(form, a, b, row, c, attr), OneDnn::primitiveDescDestroy);
                 long pad = OneDnn.primitiveDescMemory(desc, OneDnn.QUERY_SCRATCHPAD);
                 scratchBytes = OneDnn.memoryDescSize(pad);
                 primitive = lasting.keep(OneDnn.primitiveCreate(desc), OneDnn::primitiveDestroy);

@@ -6,12 +6,14 @@ import static java.lang.foreign.ValueLayout.JAVA_LONG;
 import java.lang.foreign.Arena;
 import java.lang.foreign.FunctionDescriptor;
 import java.lang.foreign.Linker;
+import java.lang.foreign.MemoryLayout;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.SymbolLookup;
 import java.lang.invoke.MethodHandle;
 import java.lang.invoke.MethodHandles;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Collections;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -62,8 +64,14 @@ public final class OneDnn {
     private static final int SCRATCHPAD_USER = 1;
     private static final int QUERY_IMPLEMENTATION = 8;
 
+    private static final int FORWARD_INFERENCE = 96;
+    private static final int CONVOLUTION_DIRECT = 1;
+
     /** Mask of the second axis. */
     private static final int COLUMNS = 2;
+
+    /** Mask of the first axis. */
+    private static final int OUTPUTS = 1;
 
     private static final String FILE = "libdnnl.so.3";
     /** Those whose calling conventions the forms of call below were made for. */
@@ -129,6 +137,7 @@ public final class OneDnn {
     private static final Function POST_OPS_APPEND_SUM = function("dnnl_post_ops_append_sum");
     private static final Function ATTR_SET_SCALES_MASK = function("dnnl_primitive_attr_set_scales_mask");
     private static final Function MATMUL_DESC_CREATE = function("dnnl_matmul_primitive_desc_create");
+    private static final Function CONVOLUTION_DESC_CREATE = function("dnnl_convolution_forward_primitive_desc_create");
     private static final Function REORDER_DESC_CREATE = function("dnnl_reorder_primitive_desc_create");
     private static final Function PRIMITIVE_DESC_DESTROY = function("dnnl_primitive_desc_destroy");
     private static final Function PRIMITIVE_DESC_QUERY = function("dnnl_primitive_desc_query");
@@ -215,6 +224,32 @@ public final class OneDnn {
         }
     }
 
+    /** Descriptor of a matrix without gaps whose rows are the pixels of an image of so many channels. */
+    public static long pixelsDesc(int type, long pixels, long channels) {
+        try (Arena arena = Arena.ofConfined()) {
+            MemorySegment dims = arena.allocateFrom(JAVA_LONG, 1, channels, pixels, 1);
+            MemorySegment strides = arena.allocateFrom(JAVA_LONG, pixels * channels, 1, channels, channels);
+            return MEMORY_DESC_CREATE_WITH_STRIDES.create(4, dims.address(), type, strides.address());
+        }
+    }
+
+    /** Descriptor of the weight of a convolution of single pixels, a matrix of {@code outputs} rows. */
+    public static long pixelWeightsDesc(int type, long outputs, long inputs, long rowStride) {
+        try (Arena arena = Arena.ofConfined()) {
+            MemorySegment dims = arena.allocateFrom(JAVA_LONG, outputs, inputs, 1, 1);
+            MemorySegment strides = arena.allocateFrom(JAVA_LONG, rowStride, 1, 1, 1);
+            return MEMORY_DESC_CREATE_WITH_STRIDES.create(4, dims.address(), type, strides.address());
+        }
+    }
+
+    /** The same of a layout that the primitive chooses. */
+    public static long pixelWeightsDescAny(int type, long outputs, long inputs) {
+        try (Arena arena = Arena.ofConfined()) {
+            MemorySegment dims = arena.allocateFrom(JAVA_LONG, outputs, inputs, 1, 1);
+            return MEMORY_DESC_CREATE_WITH_TAG.create(4, dims.address(), type, FORMAT_ANY);
+        }
+    }
+
     public static long memoryDescClone(long desc) {
         return MEMORY_DESC_CLONE.create(desc);
     }
@@ -285,6 +320,11 @@ public final class OneDnn {
         ATTR_SET_SCALES_MASK.run(attr, ARG_WEIGHTS, COLUMNS);
     }
 
+    /** The same of a convolution. */
+    public static void attrScaleOutputs(long attr) {
+        ATTR_SET_SCALES_MASK.run(attr, ARG_WEIGHTS, OUTPUTS);
+    }
+
     public static void attrDestroy(long attr) {
         ATTR_DESTROY.run(attr);
     }
@@ -299,6 +339,38 @@ public final class OneDnn {
     public static long matmulDescCreate(
             long engine, long source, long weights, long bias, long destination, long attr) {
         return MATMUL_DESC_CREATE.create(engine, source, weights, bias, destination, attr);
+    }
+
+    /**
+     * Descriptor of a convolution whose windows are single pixels: the product of {@link #pixelsDesc} and {@link #pixelWeightsDesc}, plus bias.
+     *
+     * @param bias descriptor of a vector, or 0 for none
+     */
+    public static long pixelConvolutionDescCreate(
+            long engine, long source, long weights, long bias, long destination, long attr) {
+        try (Arena arena = Arena.ofConfined()) {
+            long ones = arena.allocateFrom(JAVA_LONG, 1, 1).address();
+            long zeros = arena.allocateFrom(JAVA_LONG, 0, 0).address();
+            MemorySegment made = arena.allocate(JAVA_LONG);
+            CONVOLUTION_DESC_CREATE.check((long) LongCall.CALL.invokeExact(
+                    CONVOLUTION_DESC_CREATE.address,
+                    made.address(),
+                    engine,
+                    (long) FORWARD_INFERENCE,
+                    (long) CONVOLUTION_DIRECT,
+                    source,
+                    weights,
+                    bias,
+                    destination,
+                    ones,
+                    zeros,
+                    zeros,
+                    zeros,
+                    attr));
+            return made.get(JAVA_LONG, 0);
+        } catch (Throwable thrown) {
+            throw rethrow(thrown);
+        }
     }
 
     /** Descriptor of a copy from one layout to another. */
@@ -359,6 +431,11 @@ public final class OneDnn {
         return (isa() & (ISA_AVX2_VNNI | ISA_AVX512_VNNI)) != 0;
     }
 
+    /** Whether this processor has AVX2, by which bytes are multiplied with sums of pairs in 16 bits, which saturate. */
+    public static boolean hasInt8InPairs() {
+        return (isa() & ISA_AVX2) != 0;
+    }
+
     /** Whether this processor multiplies bf16 and adds up in f32 in one instruction (AVX512_BF16 or AMX). */
     public static boolean hasBf16() {
         return (isa() & ISA_AVX512_BF16) != 0;
@@ -411,6 +488,14 @@ public final class OneDnn {
         return LIBRARY == null
                 ? MethodHandles.empty(descriptor.toMethodType().insertParameterTypes(0, MemorySegment.class))
                 : Linker.nativeLinker().downcallHandle(descriptor, options);
+    }
+
+    /** The form of the one function with more arguments, made where that is called. */
+    private static final class LongCall {
+        static final MethodHandle CALL = form(FunctionDescriptor.of(
+                JAVA_LONG, Collections.nCopies(13, JAVA_LONG).toArray(MemoryLayout[]::new)));
+
+        private LongCall() {}
     }
 
     /** A missing function is reported by {@link #finding()} and then never called. */

@@ -13,6 +13,18 @@ import tessera.kernels.cpu.Workers;
 
 /** Linear layers on bytes in plain Java, one output after the other, with the integer sums in 64 bits. */
 public final class ScalarInt8 implements Int8Kernels {
+    private final int largestInput;
+
+    /** Kernels whose inputs are bytes up to the given one. */
+    public ScalarInt8(int largestInput) {
+        this.largestInput = largestInput;
+    }
+
+    @Override
+    public int largestInput() {
+        return largestInput;
+    }
+
     private record Weight(
             long n,
             long k,
@@ -121,18 +133,19 @@ public final class ScalarInt8 implements Int8Kernels {
         return largest / parts < Float.MIN_NORMAL ? 0 : largest / parts;
     }
 
-    private static Row signed(float[] x) {
-        return steps(x, scale(x, 0, LARGEST_WEIGHT), 0, -LARGEST_WEIGHT, LARGEST_WEIGHT);
+    private Row signed(float[] x) {
+        int steps = largestInput - Int8Kernels.zero(largestInput);
+        return steps(x, scale(x, 0, steps), 0, -steps, steps);
     }
 
-    private static Row ofGelu(float[] x) {
-        return steps(x, scale(x, GELU_OFFSET, LARGEST_INPUT), GELU_OFFSET, 0, LARGEST_INPUT);
+    private Row ofGelu(float[] x) {
+        return steps(x, scale(x, GELU_OFFSET, largestInput), GELU_OFFSET, 0, largestInput);
     }
 
-    private static Row ranged(float[] x, InputRange range) {
-        int zero = range.zero();
-        float scale = Float.isNaN(scale(x, 0, 1)) ? Float.NaN : range.scale();
-        return steps(x, scale, 0, -zero, LARGEST_INPUT - zero);
+    private Row ranged(float[] x, InputRange range) {
+        int zero = range.zero(largestInput);
+        float scale = Float.isNaN(scale(x, 0, 1)) ? Float.NaN : range.scale(largestInput);
+        return steps(x, scale, 0, -zero, largestInput - zero);
     }
 
     private static float[] layer(Row x, Weight w, @Nullable Buffer bias) {

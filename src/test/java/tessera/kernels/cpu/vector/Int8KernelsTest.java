@@ -31,7 +31,7 @@ import tessera.kernels.cpu.scalar.ScalarInt8;
 /** Layers on bytes beside the same arithmetic in plain Java. */
 @TestInstance(TestInstance.Lifecycle.PER_CLASS)
 class Int8KernelsTest extends LayerFixture {
-    private static final Int8Kernels REFERENCE = new ScalarInt8();
+    private static final Int8Kernels REFERENCE = new ScalarInt8(OneDnnInt8.largestInput());
 
     Int8KernelsTest() {
         super(11);
@@ -60,7 +60,7 @@ class Int8KernelsTest extends LayerFixture {
         float[] expected = linear(REFERENCE, m, x, w, n, k, range, epilogue);
         float[] actual = linear(int8(), m, x, w, n, k, range, epilogue);
         String what = m + " x " + n + " x " + k + " " + epilogue.activation();
-        // The zero, 128, is taken away from sums that were rounded to f32.
+        // The zero is taken away from sums that were rounded to f32.
         Close.relative(actual, expected, 3e-5, what);
     }
 
@@ -87,6 +87,37 @@ class Int8KernelsTest extends LayerFixture {
         same(3, ones, ones, 3, k, null, Epilogue.NONE);
         Buffer mixed = buffer(3 * k, i -> i % 5 == 0 ? -1 : 1);
         same(3, mixed, ones, 3, k, null, Epilogue.NONE);
+    }
+
+    @Test
+    void layersWhoseFactorsAreAllAtTheirEndsAreExact() {
+        int k = 385;
+        for (int m : new int[] {1, 157}) {
+            Buffer x = buffer(m * k, i -> random.nextInt(4) == 0 ? -1 : 1);
+            Buffer w = buffer(33 * k, i -> i / k == 0 || random.nextInt(4) > 0 ? 1 : -1);
+            double[] exact = product(x, w, m, 33, k);
+            for (InputRange range : new InputRange[] {null, new InputRange(-1, 1)}) {
+                double[] got = doubles(linear(int8(), m, x, w, 33, k, range, Epilogue.NONE));
+                // Half a step of a range whose zero lies between two bytes.
+                Close.relative(got, exact, range == null ? 3e-5 : .02, m + " rows, " + range);
+            }
+        }
+    }
+
+    @Test
+    void aRangeReachesFromTheFirstByteToTheLargest() {
+        for (int largest : new int[] {Int8Kernels.LARGEST_INPUT, Int8Kernels.LARGEST_INPUT_IN_PAIRS}) {
+            for (float[] ends : new float[][] {{0, 5}, {-3, 0}, {-1, 1}, {-.17f, 60}, {-1e30f, 3e38f}, {0, 0}}) {
+                InputRange range = new InputRange(ends[0], ends[1]);
+                float scale = range.scale(largest);
+                int zero = range.zero(largest);
+                String what = range + " in bytes up to " + largest;
+                assertTrue(zero >= 0 && zero <= largest, what);
+                assertTrue(Math.abs(-zero * (double) scale - ends[0]) <= .51 * scale, what);
+                assertTrue(Math.abs((largest - zero) * (double) scale - ends[1]) <= .51 * scale || ends[1] == 0, what);
+            }
+            assertEquals(largest - Int8Kernels.zero(largest), largest / 2, "steps to either side");
+        }
     }
 
     @Test
@@ -168,8 +199,9 @@ class Int8KernelsTest extends LayerFixture {
         Buffer w = normal(n * k);
         double[] exact = product(x, w, m, n, k);
         double[] got = doubles(linear(int8(), m, x, w, n, k, null, Epilogue.NONE));
-        // Steps are about 6 / 255 and 3 / 127 of the deviation, each with an error of its 12th root.
-        Close.relative(got, exact, 0.012, "int8 against f64");
+        // Steps are about 6 / 255 (or 6 / 128) and 3 / 127 of the deviation, each with an error of its 12th root.
+        Close.relative(
+                got, exact, int8().largestInput() == Int8Kernels.LARGEST_INPUT ? .012 : .018, "int8 against f64");
     }
 
     @Test

@@ -36,6 +36,7 @@ public final class VectorInt8 implements Int8Kernels {
     private final Workers workers;
     private final HostMemory memory;
     private final Attention attention;
+    private final int largestInput = OneDnnInt8.largestInput();
 
     private VectorInt8(Workers workers, HostMemory memory, Attention exact) {
         this.workers = workers;
@@ -54,6 +55,11 @@ public final class VectorInt8 implements Int8Kernels {
         return OneDnnInt8.usable() && VectorInt8Rows.SUPPORTED
                 ? Optional.of(new VectorInt8(workers, memory, exact))
                 : Optional.empty();
+    }
+
+    @Override
+    public int largestInput() {
+        return largestInput;
     }
 
     @Override
@@ -91,6 +97,8 @@ public final class VectorInt8 implements Int8Kernels {
             return;
         }
         long most = Math.min(m, BLOCKS.rows(k + 4 * n));
+        // Where the result is not read as an addend it takes the products itself.
+        boolean inResult = epilogue.addend() == null;
         Layer layer = new Layer(w, epilogue.bias(), false, most, 0);
         Layer.Result result = new Layer.Result(epilogue, y);
         MemorySegment input = x.segment();
@@ -105,9 +113,11 @@ public final class VectorInt8 implements Int8Kernels {
                         for (long i = 0; i < blocks; i++) {
                             long row = RowBlocks.first(from, to, blocks, i);
                             long count = RowBlocks.first(from, to, blocks, i + 1) - row;
+                            MemorySegment products = inResult ? result.y : memory;
+                            long at = inResult ? row * n : layer.products;
                             layer.quantise(memory, count, input, row * k);
-                            layer.multiply(memory, count);
-                            layer.finish(memory, count, result, row * n);
+                            layer.multiply(memory, count, products, at);
+                            layer.finish(memory, count, products, at, result, row * n);
                         }
                     }
                 },
@@ -152,10 +162,10 @@ public final class VectorInt8 implements Int8Kernels {
                             long row = RowBlocks.first(from, to, blocks, i);
                             long count = RowBlocks.first(from, to, blocks, i + 1) - row;
                             one.quantise(memory, count, input, row * k);
-                            one.multiply(memory, count);
+                            one.multiply(memory, count, memory, one.products);
                             one.finishInto(memory, count, two);
-                            two.multiply(memory, count);
-                            two.finish(memory, count, result, row * n);
+                            two.multiply(memory, count, memory, two.products);
+                            two.finish(memory, count, memory, two.products, result, row * n);
                         }
                     }
                 },
@@ -235,18 +245,28 @@ public final class VectorInt8 implements Int8Kernels {
                 MemorySegment.copy(givenBias, 0, memory, bias * Float.BYTES, (long) n * Float.BYTES);
             }
             if (ofGelu) {
-                // A shift is the zero, 128, times the sum of the weights.
+                // A shift is the zero times the sum of the weights.
                 for (int j = 0; j < n; j++) {
-                    set(memory, bias + j, get(memory, bias + j) + GELU_OFFSET / ZERO * get(weight.shifts(), j));
+                    set(
+                            memory,
+                            bias + j,
+                            get(memory, bias + j) + GELU_OFFSET / weight.inputZero() * get(weight.shifts(), j));
                 }
             }
         }
 
         private void quantiseRow(MemorySegment memory, long row, MemorySegment x, long at) {
             float scale = weight.inputScale() == 0
-                    ? VectorInt8Rows.quantise(x, at, k, memory, bytes + row * k)
+                    ? VectorInt8Rows.quantise(x, at, k, weight.largestInput(), memory, bytes + row * k)
                     : VectorInt8Rows.quantise(
-                            x, at, k, weight.inputScale(), weight.inputZero(), memory, bytes + row * k);
+                            x,
+                            at,
+                            k,
+                            weight.inputScale(),
+                            weight.inputZero(),
+                            weight.largestInput(),
+                            memory,
+                            bytes + row * k);
             set(memory, scales + row, scale);
         }
 
@@ -258,20 +278,19 @@ public final class VectorInt8 implements Int8Kernels {
         }
 
         /** Products of the bytes. */
-        void multiply(MemorySegment memory, long count) {
+        void multiply(MemorySegment memory, long count, MemorySegment to, long at) {
             if (k == 0) {
-                memory.asSlice(products * Float.BYTES, count * n * Float.BYTES).fill((byte) 0);
+                to.asSlice(at * Float.BYTES, count * n * Float.BYTES).fill((byte) 0);
             } else if (n > 0) {
-                OneDnnInt8.multiply(count, memory, bytes, weight, !ofGelu, memory, products);
+                OneDnnInt8.multiply(count, memory, bytes, weight, !ofGelu, to, at);
             }
         }
 
-        void finish(MemorySegment memory, long count, Result result, long to) {
+        void finish(MemorySegment memory, long count, MemorySegment from, long at, Result result, long to) {
             for (long row = 0; row < count; row++) {
-                long at = row * n;
                 float scale = get(memory, scales + row);
                 VectorInt8Rows.finish(
-                        memory, products + at, n, scale, memory, bias, result.addend, result.gelu, result.y, to + at);
+                        from, at + row * n, n, scale, memory, bias, result.addend, result.gelu, result.y, to + row * n);
             }
         }
 
@@ -282,7 +301,16 @@ public final class VectorInt8 implements Int8Kernels {
                 float scale = get(memory, scales + row);
                 if (next.ofGelu) {
                     float step = VectorInt8Rows.quantiseGelu(
-                            memory, at, n, scale, memory, bias, GELU_OFFSET, memory, next.bytes + row * n);
+                            memory,
+                            at,
+                            n,
+                            scale,
+                            memory,
+                            bias,
+                            GELU_OFFSET,
+                            next.weight.largestInput(),
+                            memory,
+                            next.bytes + row * n);
                     set(memory, next.scales + row, step);
                 } else {
                     VectorInt8Rows.finish(memory, at, n, scale, memory, bias, null, true, memory, at);

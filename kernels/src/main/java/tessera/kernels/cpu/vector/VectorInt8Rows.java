@@ -56,8 +56,9 @@ final class VectorInt8Rows {
         return size >= INFINITE ? Float.NaN : scale < Float.MIN_NORMAL ? 0 : scale;
     }
 
-    /** Writes bytes with the zero {@link Int8Kernels#ZERO}, which the row's largest absolute value is farthest from. */
-    static float quantise(MemorySegment x, long at, int k, MemorySegment bytes, long to) {
+    /** Writes bytes up to the largest with the zero {@link Int8Kernels#zero}, which the row's largest absolute value is farthest from. */
+    static float quantise(MemorySegment x, long at, int k, int largest, MemorySegment bytes, long to) {
+        int zero = Int8Kernels.zero(largest);
         IntVector size = IntVector.zero(INTS);
         IntVector other = size;
         int i = 0;
@@ -68,9 +69,9 @@ final class VectorInt8Rows {
         for (; i < k; i += LANES) {
             size = size.max(size(load(x, at + i, first(Math.min(LANES, k - i)))));
         }
-        float scale = scale(size.max(other).reduceLanes(VectorOperators.MAX), Int8Kernels.LARGEST_WEIGHT);
+        float scale = scale(size.max(other).reduceLanes(VectorOperators.MAX), largest - zero);
         if (scale > 0) {
-            write(x, at, k, 1 / scale, Int8Kernels.ZERO, bytes, to);
+            write(x, at, k, 1 / scale, zero, bytes, to);
         }
         return scale;
     }
@@ -101,9 +102,10 @@ final class VectorInt8Rows {
      *
      * @return the scale, or NaN
      */
-    static float quantise(MemorySegment x, long at, int k, float scale, int zero, MemorySegment bytes, long to) {
+    static float quantise(
+            MemorySegment x, long at, int k, float scale, int zero, int largest, MemorySegment bytes, long to) {
         float inverse = 1 / scale;
-        float most = Int8Kernels.LARGEST_INPUT - zero;
+        float most = largest - zero;
         IntVector size = IntVector.zero(INTS);
         FloatVector factor = all(inverse);
         FloatVector shift = all(zero + ROUNDER);
@@ -116,14 +118,14 @@ final class VectorInt8Rows {
             steps = steps.blend(-zero, steps.compare(VectorOperators.LT, -zero));
             narrow(steps.add(shift).reinterpretAsInts()).intoMemorySegment(bytes, to + i, ORDER);
         }
-        int largest = size.reduceLanes(VectorOperators.MAX);
+        int farthest = size.reduceLanes(VectorOperators.MAX);
         for (int i = end; i < k; i++) {
             float v = get(x, at + i);
-            largest = Math.max(largest, Float.floatToRawIntBits(v) & SIZE);
+            farthest = Math.max(farthest, Float.floatToRawIntBits(v) & SIZE);
             int q = Float.floatToRawIntBits(Math.clamp(v * inverse, -zero, most) + (zero + ROUNDER));
             bytes.set(ValueLayout.JAVA_BYTE, to + i, (byte) q);
         }
-        return largest >= INFINITE ? Float.NaN : scale;
+        return farthest >= INFINITE ? Float.NaN : scale;
     }
 
     /** {@code y = act(scale * x + bias + addend)}. */
@@ -138,32 +140,69 @@ final class VectorInt8Rows {
             boolean gelu,
             MemorySegment y,
             long to) {
-        int end = whole(n);
-        FloatVector factor = all(scale);
+        // The loops are apart: together they were compiled to some ten times as many instructions.
         if (gelu) {
-            for (int j = 0; j < end; j += LANES) {
-                FloatVector v = load(x, at + j).fma(factor, load(bias, biasFrom + j));
-                store(VectorMath.gelu(addend == null ? v : v.add(load(addend, to + j))), y, to + j);
-            }
+            finishGelu(x, at, n, scale, bias, biasFrom, addend, y, to);
         } else if (addend != null) {
-            for (int j = 0; j < end; j += LANES) {
-                store(load(x, at + j).fma(factor, load(bias, biasFrom + j)).add(load(addend, to + j)), y, to + j);
-            }
+            finishAdded(x, at, n, scale, bias, biasFrom, addend, y, to);
         } else {
-            for (int j = 0; j < end; j += LANES) {
-                store(load(x, at + j).fma(factor, load(bias, biasFrom + j)), y, to + j);
-            }
+            finishPlain(x, at, n, scale, bias, biasFrom, y, to);
         }
+        int end = whole(n);
         if (end < n) {
             VectorMask<Float> mask = first(n - end);
-            FloatVector v = load(x, at + end, mask).fma(factor, load(bias, biasFrom + end, mask));
+            FloatVector v = load(x, at + end, mask).fma(all(scale), load(bias, biasFrom + end, mask));
             v = addend == null ? v : v.add(load(addend, to + end, mask));
             store(gelu ? VectorMath.gelu(v) : v, y, to + end, mask);
         }
     }
 
+    private static void finishPlain(
+            MemorySegment x, long at, int n, float scale, MemorySegment bias, long biasFrom, MemorySegment y, long to) {
+        FloatVector factor = all(scale);
+        int end = whole(n);
+        for (int j = 0; j < end; j += LANES) {
+            store(load(x, at + j).fma(factor, load(bias, biasFrom + j)), y, to + j);
+        }
+    }
+
+    private static void finishAdded(
+            MemorySegment x,
+            long at,
+            int n,
+            float scale,
+            MemorySegment bias,
+            long biasFrom,
+            MemorySegment addend,
+            MemorySegment y,
+            long to) {
+        FloatVector factor = all(scale);
+        int end = whole(n);
+        for (int j = 0; j < end; j += LANES) {
+            store(load(x, at + j).fma(factor, load(bias, biasFrom + j)).add(load(addend, to + j)), y, to + j);
+        }
+    }
+
+    private static void finishGelu(
+            MemorySegment x,
+            long at,
+            int n,
+            float scale,
+            MemorySegment bias,
+            long biasFrom,
+            @Nullable MemorySegment addend,
+            MemorySegment y,
+            long to) {
+        FloatVector factor = all(scale);
+        int end = whole(n);
+        for (int j = 0; j < end; j += LANES) {
+            FloatVector v = load(x, at + j).fma(factor, load(bias, biasFrom + j));
+            store(VectorMath.gelu(addend == null ? v : v.add(load(addend, to + j))), y, to + j);
+        }
+    }
+
     /**
-     * Bytes with the zero 0 of {@code gelu(scale * x + bias) + offset}, which is not negative.
+     * Bytes up to the largest with the zero 0 of {@code gelu(scale * x + bias) + offset}, which is not negative.
      *
      * @param x overwritten
      */
@@ -175,6 +214,7 @@ final class VectorInt8Rows {
             MemorySegment bias,
             long biasFrom,
             float offset,
+            int largest,
             MemorySegment bytes,
             long to) {
         IntVector size = IntVector.zero(INTS);
@@ -193,7 +233,7 @@ final class VectorInt8Rows {
             store(v, x, at + end, mask);
             size = size.max(size(v));
         }
-        float step = scale(size.reduceLanes(VectorOperators.MAX), Int8Kernels.LARGEST_INPUT);
+        float step = scale(size.reduceLanes(VectorOperators.MAX), largest);
         if (step > 0) {
             write(x, at, n, 1 / step, 0, bytes, to);
         }
