@@ -225,6 +225,7 @@ class VectorKernelsTest extends KernelParity {
     void attentionOfManyQueriesOverManyKeys() {
         checkAttention(1, 3, 600, 1000, 16, 0);
         checkAttention(1, 3, 600, 1000, 24, 1);
+        checkAttention(5, 1, 530, 530, 8, 1, 2); // with regions, and blocks of samples that share a bias
     }
 
     @Test

@@ -21,9 +21,9 @@ final class HeadGradients {
     /** Most queries and keys of a tile. */
     private static final int QUERIES = 112;
 
-    private static final int KEYS = 224;
+    private static final int KEYS = 448;
     /** Fewest queries and keys that are worth the copies. */
-    private static final int LEAST = 128;
+    private static final int LEAST = 512;
     /** Most elements of a copy, of which there are eight, which stay with their thread. */
     private static final long COPY = 1 << 18;
 
@@ -40,7 +40,7 @@ final class HeadGradients {
     private final TileShapes products;
     /** Gradients of keys and values. */
     private final TileShapes ofKeys;
-    /** Gradients of queries: of the first tile of keys, and all. */
+    /** Gradients of queries. */
     private final TileShapes ofQueries;
 
     // Where the parts of the working memory begin, in elements.
