@@ -67,24 +67,64 @@ class GemmTest {
         if (OneDnn.finding().usable()) {
             kinds.add(new Kind("oneDNN", new OneDnnGemm(workers, new HostMemory(), null), DType.F32, 1e-6));
             kinds.add(new Kind("oneDNN", new OneDnnGemm(workers, new HostMemory(), null), DType.F64, 1e-14));
+            kinds.add(inBlocks(workers));
         }
         return kinds.stream();
+    }
+
+    private static void gelu(MemorySegment y, long start, int n) {
+        for (long i = start; i < start + n; i++) {
+            float value = y.getAtIndex(ValueLayout.JAVA_FLOAT_UNALIGNED, i);
+            y.setAtIndex(ValueLayout.JAVA_FLOAT_UNALIGNED, i, Erf.gelu(value));
+        }
     }
 
     /** More rows than one block of those whose GELU follows the product. */
     @Test
     void geluFollowsProductsInBlocks() {
         assumeTrue(OneDnn.finding().usable(), "there is no oneDNN for this processor");
-        Gemm.Gelu gelu = (y, start, n) -> {
-            for (long i = start; i < start + n; i++) {
-                float value = y.getAtIndex(ValueLayout.JAVA_FLOAT, i);
-                y.setAtIndex(ValueLayout.JAVA_FLOAT, i, Erf.gelu(value));
-            }
-        };
-        Gemm gemm = new OneDnnGemm(workers, new HostMemory(), gelu);
-        Case product = new Case(new Kind("oneDNN and its GELU", gemm, DType.F32, 1e-6), false, true, 300, 1501, 3);
+        Case product = new Case(inBlocks(workers), false, true, 300, 1501, 3);
         product.activation = Activation.GELU;
         product.check();
+    }
+
+    /** Of oneDNN where vectors are short. */
+    private static Kind inBlocks(Workers threads) {
+        return new Kind("oneDNN in blocks", new OneDnnGemm(threads, new HostMemory(), GemmTest::gelu), DType.F32, 1e-6);
+    }
+
+    /** More terms and columns than a block has, and none of them a whole number of blocks. */
+    @Test
+    void largeProductsAreSumsOfBlocks() {
+        assumeTrue(OneDnn.finding().usable(), "there is no oneDNN for this processor");
+        for (int transposes = 0; transposes < 4; transposes++) {
+            Case product = new Case(
+                    inBlocks(workers), (transposes & 1) != 0, (transposes & 2) != 0, 21 + transposes, 803, 1001);
+            product.widen(3);
+            product.withBias = true;
+            for (Activation activation : Activation.values()) {
+                product.activation = activation;
+                for (Added added : Added.values()) {
+                    product.added = added;
+                    product.check();
+                }
+            }
+        }
+    }
+
+    @Test
+    void blocksHaveTheSameBitsOnEveryNumberOfThreads() {
+        assumeTrue(OneDnn.finding().usable(), "there is no oneDNN for this processor");
+        try (Workers one = new Workers(1);
+                Workers two = new Workers(2)) {
+            for (int transposes = 0; transposes < 4; transposes++) {
+                for (long rows : new long[] {24, 500}) { // cut by columns, and by rows
+                    Case product =
+                            new Case(inBlocks(one), (transposes & 1) != 0, (transposes & 2) != 0, rows, 500, 900);
+                    assertArrayEquals(product.run(), product.run(inBlocks(two)), "transposes " + transposes);
+                }
+            }
+        }
     }
 
     @Test
@@ -380,8 +420,12 @@ class GemmTest {
         }
 
         double[] run() {
+            return run(kind);
+        }
+
+        double[] run(Kind by) {
             MemorySegment out = moved(c);
-            kind.gemm.gemm(
+            by.gemm.gemm(
                     kind.type,
                     shape(),
                     moved(a),

@@ -16,6 +16,20 @@ final class OneDnnGemm extends Gemm {
     /** Rows of a block; with fewer, products get slower. */
     private static final long LEAST_GELU_ROWS = 48;
 
+    /**
+     * Most terms and columns of a block of B where vectors are short and B is not transposed: oneDNN goes through B once for each few rows,
+     * and a third slower where it does not stay in the caches.
+     */
+    private static final long TERMS = 384;
+
+    private static final long COLUMNS = 128;
+    /** The same where A is transposed, of which oneDNN copies a block. */
+    private static final long TERMS_OF_COLUMNS = 208;
+
+    private static final long COLUMNS_OF_COLUMNS = 384;
+    /** f32 of a cache line. */
+    private static final long LINE = 16;
+
     private final JavaGemm java;
     private final @Nullable Gelu gelu;
 
@@ -34,20 +48,46 @@ final class OneDnnGemm extends Gemm {
             return;
         }
         Gelu own = gelu;
-        if (own == null || product.activation() != Activation.GELU) {
+        if (own == null) {
             OneDnnProducts.run(F32, product, product.activation(), fromRow, toRow, fromColumn, toColumn);
             return;
         }
+        boolean whole = product.activation() != Activation.GELU;
         long columns = toColumn - fromColumn;
-        long blocks = Blocks.ceilDiv(toRow - fromRow, Math.max(LEAST_GELU_ROWS, GELU_BYTES / (columns * Float.BYTES)));
+        long blocks = whole
+                ? 1
+                : Blocks.ceilDiv(toRow - fromRow, Math.max(LEAST_GELU_ROWS, GELU_BYTES / (columns * Float.BYTES)));
         long each = Blocks.ceilDiv(toRow - fromRow, blocks);
         for (long row = fromRow; row < toRow; row += each) {
             long end = Math.min(toRow, row + each);
-            OneDnnProducts.run(F32, product, Activation.NONE, row, end, fromColumn, toColumn);
-            for (long r = row; r < end; r++) {
+            if (product.layout() == 0 && !product.shape().transposeB()) {
+                inBlocks(product, row, end, fromColumn, toColumn);
+            } else {
+                OneDnnProducts.run(F32, product, Activation.NONE, row, end, fromColumn, toColumn);
+            }
+            for (long r = row; r < end && !whole; r++) {
                 own.of(product.c(), r * product.shape().ldc() + fromColumn, Math.toIntExact(columns));
             }
         }
+    }
+
+    /** A product without its activation, in blocks of B that its rows share in the second-level cache. */
+    private static void inBlocks(Product product, long fromRow, long toRow, long fromColumn, long toColumn) {
+        MatmulShape shape = product.shape();
+        long terms = equal(shape.k(), shape.transposeA() ? TERMS_OF_COLUMNS : TERMS);
+        long columns = equal(toColumn - fromColumn, shape.transposeA() ? COLUMNS_OF_COLUMNS : COLUMNS);
+        for (long column = fromColumn; column < toColumn; column += columns) {
+            long endColumn = Math.min(toColumn, column + columns);
+            for (long term = 0; term < shape.k(); term += terms) {
+                long endTerm = Math.min(shape.k(), term + terms);
+                OneDnnProducts.run(F32, product, Activation.NONE, fromRow, toRow, column, endColumn, term, endTerm);
+            }
+        }
+    }
+
+    /** The size of equal parts of at most so many, but for the last, in whole cache lines. */
+    private static long equal(long count, long most) {
+        return Math.min(most, Blocks.ceilDiv(Blocks.ceilDiv(count, Blocks.ceilDiv(count, most)), LINE) * LINE);
     }
 
     @Override

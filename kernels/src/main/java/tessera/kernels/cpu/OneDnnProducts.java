@@ -83,23 +83,51 @@ final class OneDnnProducts {
             long toRow,
             long fromColumn,
             long toColumn) {
+        run(
+                types,
+                product,
+                activation,
+                fromRow,
+                toRow,
+                fromColumn,
+                toColumn,
+                0,
+                product.shape().k());
+    }
+
+    /**
+     * The same of some terms of its sums, of which the first begin with the bias and the addend, and later ones are added to what C
+     * holds; where they are not all, B is not packed.
+     */
+    static void run(
+            int types,
+            Gemm.Product product,
+            Activation activation,
+            long fromRow,
+            long toRow,
+            long fromColumn,
+            long toColumn,
+            long fromTerm,
+            long toTerm) {
         MatmulShape shape = product.shape();
-        MemorySegment bias = product.bias();
-        MemorySegment addend = product.addend();
+        MemorySegment bias = fromTerm == 0 ? product.bias() : null;
+        MemorySegment addend = fromTerm == 0 ? product.addend() : product.c();
         long size = product.type().bytes();
         long at = (fromRow * shape.ldc() + fromColumn) * size;
+        long a = shape.transposeA() ? fromTerm * shape.lda() + fromRow : fromRow * shape.lda() + fromTerm;
+        long b = shape.transposeB() ? fromColumn * shape.ldb() + fromTerm : fromTerm * shape.ldb() + fromColumn;
         try {
             run(
                     transposed(types, shape) | (activation == Activation.GELU ? Primitive.GELU : 0),
                     product.layout(),
                     toRow - fromRow,
                     toColumn - fromColumn,
-                    shape.k(),
+                    toTerm - fromTerm,
                     shape.lda(),
                     shape.ldb(),
                     shape.ldc(),
-                    product.a().address() + (shape.transposeA() ? fromRow : fromRow * shape.lda()) * size,
-                    product.b().address() + (shape.transposeB() ? fromColumn * shape.ldb() : fromColumn) * size,
+                    product.a().address() + a * size,
+                    product.b().address() + b * size,
                     bias == null ? 0 : bias.address() + fromColumn * size,
                     addend == null ? 0 : addend.address() + at,
                     0,

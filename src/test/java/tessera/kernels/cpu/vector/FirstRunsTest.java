@@ -3,44 +3,17 @@ package tessera.kernels.cpu.vector;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
+import static tessera.kernels.cpu.vector.RandomRuns.LONGEST;
+import static tessera.kernels.cpu.vector.RandomRuns.START;
+import static tessera.kernels.cpu.vector.RandomRuns.copy;
+import static tessera.kernels.cpu.vector.RandomRuns.row;
 
 import java.lang.foreign.MemorySegment;
-import java.lang.foreign.ValueLayout;
 import java.util.Random;
 import org.junit.jupiter.api.Test;
 
 /** What is computed before the Vector API is warm has the bits of what is computed after. */
 class FirstRunsTest {
-    private static final int START = 3;
-    private static final int LONGEST = 5 * VectorMath.LANES + 7;
-    private static final float[] ODD = {
-        0,
-        -0f,
-        Float.NaN,
-        Float.POSITIVE_INFINITY,
-        Float.NEGATIVE_INFINITY,
-        88.9f,
-        89.5f,
-        -87.4f,
-        -104.9f,
-        -105.5f,
-        1e-40f
-    };
-
-    /** Rows of every length, some of whose values are odd where {@code odd} says so. */
-    private static MemorySegment row(Random random, boolean odd) {
-        float[] values = new float[START + LONGEST];
-        for (int i = 0; i < values.length; i++) {
-            boolean one = odd && random.nextInt(8) == 0;
-            values[i] = one ? ODD[random.nextInt(ODD.length)] : (float) (20 * random.nextGaussian());
-        }
-        return MemorySegment.ofArray(values);
-    }
-
-    private static MemorySegment copy(MemorySegment x) {
-        return MemorySegment.ofArray(x.toArray(ValueLayout.JAVA_FLOAT));
-    }
-
     private static void assertSameBits(float expected, float actual, String what) {
         assertEquals(Float.floatToIntBits(expected), Float.floatToIntBits(actual), what);
     }

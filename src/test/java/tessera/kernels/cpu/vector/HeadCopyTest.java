@@ -59,6 +59,19 @@ class HeadCopyTest {
         assertArrayEquals(expected, y.toArray(ValueLayout.JAVA_FLOAT));
     }
 
+    @Test
+    void rowsGoBackWhereTheyWere() {
+        int dim = 7;
+        int rows = 9;
+        float[] expected = untouched(4 + 12 * rows);
+        for (int i = 0; i < dim * rows; i++) {
+            expected[4 + i / dim * 12 + i % dim] = 2 + i;
+        }
+        MemorySegment y = MemorySegment.ofArray(untouched(expected.length));
+        HeadCopy.back(numbered(2 + rows * dim), 2, rows, dim, y, 4, 12);
+        assertArrayEquals(expected, y.toArray(ValueLayout.JAVA_FLOAT));
+    }
+
     /** Rows a power of two apart would share a set of the first-level cache. */
     @Test
     void columnsLieAnOddNumberOfCacheLinesApart() {

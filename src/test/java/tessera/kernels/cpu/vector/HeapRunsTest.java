@@ -3,6 +3,10 @@ package tessera.kernels.cpu.vector;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
+import static tessera.kernels.cpu.vector.RandomRuns.LONGEST;
+import static tessera.kernels.cpu.vector.RandomRuns.START;
+import static tessera.kernels.cpu.vector.RandomRuns.copy;
+import static tessera.kernels.cpu.vector.RandomRuns.row;
 
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
@@ -11,24 +15,6 @@ import org.junit.jupiter.api.Test;
 
 /** What is computed on the heap has the bits of what is computed in native memory. */
 class HeapRunsTest {
-    private static final int START = 3;
-    private static final int LONGEST = 5 * VectorMath.LANES + 7;
-    private static final float[] ODD = {0, -0f, Float.NaN, Float.NEGATIVE_INFINITY, 88, -104, 1e-40f};
-
-    /** Where odd, every eighth value is. */
-    private static MemorySegment row(Random random, boolean odd) {
-        float[] values = new float[START + LONGEST];
-        for (int i = 0; i < values.length; i++) {
-            boolean one = odd && random.nextInt(8) == 0;
-            values[i] = one ? ODD[random.nextInt(ODD.length)] : (float) (20 * random.nextGaussian());
-        }
-        return MemorySegment.ofArray(values);
-    }
-
-    private static MemorySegment copy(MemorySegment x) {
-        return MemorySegment.ofArray(x.toArray(ValueLayout.JAVA_FLOAT));
-    }
-
     private static void assertSameBits(MemorySegment expected, MemorySegment actual, String what) {
         assertArrayEquals(expected.toArray(ValueLayout.JAVA_FLOAT), actual.toArray(ValueLayout.JAVA_FLOAT), what);
     }

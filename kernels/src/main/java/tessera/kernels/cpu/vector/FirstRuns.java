@@ -3,7 +3,6 @@ package tessera.kernels.cpu.vector;
 import static tessera.kernels.cpu.vector.VectorMath.LANES;
 
 import java.lang.foreign.MemorySegment;
-import java.lang.foreign.ValueLayout;
 import java.util.Arrays;
 import tessera.kernels.cpu.Slots;
 
@@ -12,7 +11,7 @@ import tessera.kernels.cpu.Slots;
  * Vector API is an object and a call for each operation until the second compiler has seen its loops, and then a hundred times slower than
  * loops over an array, which are compiled within milliseconds: without these a first prediction is mostly a wait for that compiler.
  */
-final class FirstRuns {
+final class FirstRuns extends HeapArray {
     /** Elements before the Vector API, whose loops then have to get warm in any case, earns its warm-up. */
     private static final int ELEMENTS = 4_000_000;
     /** Longer runs than models have; the arrays that they would need stay on the heap. */
@@ -26,7 +25,6 @@ final class FirstRuns {
     private static final Slots<FirstRuns> POOL = new Slots<>(FirstRuns::new, arrays -> {});
 
     private final float[] lanes = new float[CHAINS * LANES];
-    private float[] values = {};
 
     private FirstRuns() {}
 
@@ -214,16 +212,5 @@ final class FirstRuns {
     /** One lane of {@link VectorMath#max}. */
     private static float larger(float best, float x) {
         return x > best ? x : best;
-    }
-
-    private void read(MemorySegment x, long start, int n) {
-        if (values.length < n) {
-            values = new float[n];
-        }
-        MemorySegment.copy(x, ValueLayout.JAVA_FLOAT_UNALIGNED, start * Float.BYTES, values, 0, n);
-    }
-
-    private void write(MemorySegment y, long start, int n) {
-        MemorySegment.copy(values, 0, y, ValueLayout.JAVA_FLOAT_UNALIGNED, start * Float.BYTES, n);
     }
 }

@@ -74,12 +74,22 @@ final class HeadCopy {
 
     /** Rows as {@link #columns} has them, one behind the other. */
     static void rows(MemorySegment x, long from, long stride, int rows, int dim, MemorySegment y, long to) {
+        copy(x, from, stride, rows, dim, y, to, dim);
+    }
+
+    /** What {@link #rows} has put one behind the other goes where rows are {@code stride} elements apart. */
+    static void back(MemorySegment x, long from, int rows, int dim, MemorySegment y, long to, long stride) {
+        copy(x, from, dim, rows, dim, y, to, stride);
+    }
+
+    private static void copy(
+            MemorySegment x, long from, long stride, int rows, int dim, MemorySegment y, long to, long distance) {
         for (int r = 0; r < rows; r++) {
             MemorySegment.copy(
                     x,
                     (from + r * stride) * Float.BYTES,
                     y,
-                    (to + (long) r * dim) * Float.BYTES,
+                    (to + r * distance) * Float.BYTES,
                     (long) dim * Float.BYTES);
         }
     }

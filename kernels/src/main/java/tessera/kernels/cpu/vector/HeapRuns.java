@@ -7,7 +7,6 @@ import static tessera.kernels.cpu.vector.VectorMath.first;
 import static tessera.kernels.cpu.vector.VectorMath.whole;
 
 import java.lang.foreign.MemorySegment;
-import java.lang.foreign.ValueLayout;
 import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.VectorMask;
 import tessera.kernels.cpu.Slots;
@@ -16,15 +15,13 @@ import tessera.kernels.cpu.Slots;
  * The exponentials of {@link VectorRuns} on an array of the heap, with the same bits. A loop over native memory takes a third longer with
  * 8 lanes, the copies there and back counted; that of GELU does not.
  */
-final class HeapRuns {
+final class HeapRuns extends HeapArray {
     /** Shortest run: the copies take as long as some twenty vectors. */
     private static final int SHORTEST = 256;
     /** Longest run; a longer one would keep a large array. */
     private static final int LONGEST = 1 << 16;
 
     private static final Slots<HeapRuns> POOL = new Slots<>(HeapRuns::new, runs -> {});
-
-    private float[] values = {};
 
     private HeapRuns() {}
 
@@ -61,16 +58,5 @@ final class HeapRuns {
             sum = sum.add(e, mask);
         }
         return VectorMath.sum(sum);
-    }
-
-    private void read(MemorySegment x, long start, int n) {
-        if (values.length < n) {
-            values = new float[n];
-        }
-        MemorySegment.copy(x, ValueLayout.JAVA_FLOAT_UNALIGNED, start * Float.BYTES, values, 0, n);
-    }
-
-    private void write(MemorySegment y, long start, int n) {
-        MemorySegment.copy(values, 0, y, ValueLayout.JAVA_FLOAT_UNALIGNED, start * Float.BYTES, n);
     }
 }

@@ -45,15 +45,15 @@ final class NormRows {
     }
 
     /** Two numbers as one, since a method returns no more without an object. */
-    private static long pair(float first, float second) {
+    static long pair(float first, float second) {
         return (long) Float.floatToRawIntBits(first) << 32 | (Float.floatToRawIntBits(second) & 0xFFFF_FFFFL);
     }
 
-    private static float first(long pair) {
+    static float first(long pair) {
         return Float.intBitsToFloat((int) (pair >>> 32));
     }
 
-    private static float second(long pair) {
+    static float second(long pair) {
         return Float.intBitsToFloat((int) pair);
     }
 

@@ -41,16 +41,28 @@ public class VectorAttention extends ScalarAttention {
     /** Scores of a tile that stay in the second-level cache beside their gradient. */
     private static final int TILE_SCORES = 1 << 16;
 
-    /** Most keys of a tile: with 8 lanes, so many that scores, keys and values of a tile stay in the second-level cache together. */
-    private static final int KEY_TILE = LANES == 8 ? 448 : 2048;
-    /** Fewest queries whose products are worth copies of keys and values, where they are: with 8 lanes. */
-    private static final int QUERIES_OF_COPIES = LANES == 8 ? 512 : Integer.MAX_VALUE;
+    private static final Tiles TILES =
+            LANES == 8 ? new Tiles(448, true, 512) : new Tiles(2048, false, Integer.MAX_VALUE);
     /** Most elements of a copy, which stays with its thread. */
     private static final long COPY = 1 << 20;
 
     private static final int SAMPLE_BLOCK = 4;
     /** Elements of the sum over the blocks that are worth a thread. */
     private static final long SUM_GRAIN = 16_384;
+
+    /**
+     * What suits vectors of one length.
+     *
+     * @param keys most of a tile: with 8 lanes, so many that scores, keys and values of a tile stay in the second-level cache together
+     * @param equal whether tiles of keys are about equal
+     * @param queriesOfCopies fewest queries whose products are worth copies of keys and values
+     */
+    private record Tiles(int keys, boolean equal, int queriesOfCopies) {
+        /** Most keys of a tile. */
+        int of(int count) {
+            return equal ? (int) HeadCopy.lines(VectorAttention.equal(count, keys)) : keys;
+        }
+    }
 
     private final Gemm gemm;
     private final HostMemory memory;
@@ -150,11 +162,11 @@ public class VectorAttention extends ScalarAttention {
             this.gemm = gemm;
             this.tile = equal(s.queries(), QUERIES);
             this.tiles = tile == 0 ? 0 : Blocks.ceilDiv(s.queries(), tile);
-            this.keyTile = LANES == 8 ? (int) HeadCopy.lines(equal(s.keys(), KEY_TILE)) : KEY_TILE;
+            this.keyTile = TILES.of(s.keys());
             this.ld = padded(Math.min(s.keys(), keyTile));
             this.scoresFrom = padded(2 * tile);
             int dim = s.headDim();
-            this.copies = s.queries() >= QUERIES_OF_COPIES && (long) s.keys() * dim <= COPY;
+            this.copies = s.queries() >= TILES.queriesOfCopies && (long) s.keys() * dim <= COPY;
             int line = HeadCopy.line(s.keys());
             this.keysFrom = HeadCopy.lines(scoresFrom + (long) tile * ld);
             this.valuesFrom = keysFrom + (copies ? (long) line * dim : 0);
@@ -370,37 +382,73 @@ public class VectorAttention extends ScalarAttention {
     }
 
     /** One head of a backward pass, whose tiles differ only in how their products are made. */
-    record HeadBackward(
-            Backward pass, long b, long h, @Nullable MemorySegment dbias, boolean add) {
+    static final class HeadBackward {
+        private final Backward pass;
+        private final long b;
+        private final long h;
+        private final @Nullable MemorySegment dbias;
+        private final boolean add;
+        private final boolean divided;
+        private final boolean plain;
+
+        HeadBackward(Backward pass, long b, long h, @Nullable MemorySegment dbias, boolean add) {
+            this.pass = pass;
+            this.b = b;
+            this.h = h;
+            this.dbias = dbias;
+            this.add = add;
+            this.divided = pass.rules.divided(b);
+            this.plain = pass.rules.onlyScaled(divided);
+        }
+
+        Backward pass() {
+            return pass;
+        }
+
+        long b() {
+            return b;
+        }
+
+        long h() {
+            return h;
+        }
+
         /**
          * Products of queries and keys become probabilities P, and those of dout and the values the gradient of the products.
          *
          * @param p rows of {@code ld} elements, as ds
          */
         void softmax(int row, int rows, MemorySegment p, MemorySegment ds, long ld) {
+            for (int r = 0; r < rows; r++) {
+                row(row + r, dot(row + r), 0, pass.shape.keys(), p, r * ld, ds, r * ld);
+            }
+        }
+
+        /** The product of a query's result and its gradient. */
+        float dot(int query) {
+            AttentionShape s = pass.shape;
+            return VectorRuns.dot(pass.out.segment(), pass.dout.segment(), offset(s.out(), b, h, query), s.headDim());
+        }
+
+        /**
+         * As {@link #softmax}, of a query and the {@code count} keys from {@code key}.
+         *
+         * @param dot of {@link #dot}
+         */
+        void row(int query, float dot, int key, int count, MemorySegment p, long pFrom, MemorySegment ds, long dsFrom) {
             AttentionShape s = pass.shape;
             VectorScores rules = pass.rules;
-            MemorySegment out = pass.out.segment();
-            MemorySegment dout = pass.dout.segment();
-            MemorySegment logSumExp = pass.logSumExp.segment();
-            int keys = s.keys();
             float scale = (float) s.scale();
-            boolean divided = rules.divided(b);
-            boolean plain = rules.onlyScaled(divided);
-            long outFrom = offset(s.out(), b, h, row);
-            for (int r = 0; r < rows; r++) {
-                float logSum = get(logSumExp, (b * s.heads() + h) * s.queries() + row + r);
-                float dot = VectorRuns.dot(out, dout, outFrom + r * s.out().row(), s.headDim());
-                long at = r * ld;
-                if (!plain) {
-                    rules.complete(b, h, row + r, divided, p, at, 0, keys);
-                }
-                VectorRuns.exps(p, at, padded(keys), plain ? scale : 1, -logSum, p, at);
-                if (dbias == null) {
-                    VectorScores.gradient(p, ds, at, keys, dot, scale);
-                } else {
-                    VectorScores.gradient(p, ds, at, keys, dot, scale, dbias, rules.biasRow(b, h, row + r), add);
-                }
+            float logSum = get(pass.logSumExp.segment(), (b * s.heads() + h) * s.queries() + query);
+            if (!plain) {
+                rules.complete(b, h, query, divided, p, pFrom, key, count);
+            }
+            VectorRuns.exps(p, pFrom, padded(count), plain ? scale : 1, -logSum, p, pFrom);
+            if (dbias == null) {
+                VectorScores.gradient(p, pFrom, ds, dsFrom, count, dot, scale);
+            } else {
+                long biasFrom = rules.biasRow(b, h, query) + key;
+                VectorScores.gradient(p, pFrom, ds, dsFrom, count, dot, scale, dbias, biasFrom, add);
             }
         }
     }
@@ -409,6 +457,10 @@ public class VectorAttention extends ScalarAttention {
     void backwardTiles(HeadBackward head, int tile, Scratch scratch) {
         Backward pass = head.pass;
         AttentionShape s = pass.shape;
+        if (HeadGradients.take(s)) {
+            new HeadGradients(s, gemm).run(head, scratch);
+            return;
+        }
         long b = head.b;
         long h = head.h;
         int dim = s.headDim();

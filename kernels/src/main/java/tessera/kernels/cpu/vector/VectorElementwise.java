@@ -17,7 +17,6 @@ import tessera.kernels.Buffer;
 import tessera.kernels.DType;
 import tessera.kernels.cpu.Elements;
 import tessera.kernels.cpu.Layout;
-import tessera.kernels.cpu.Scratch;
 import tessera.kernels.cpu.Workers;
 import tessera.kernels.cpu.scalar.ScalarElementwise;
 
@@ -25,9 +24,6 @@ import tessera.kernels.cpu.scalar.ScalarElementwise;
 public final class VectorElementwise extends ScalarElementwise {
     /** Elements below which a second thread costs more than it brings. */
     static final long GRAIN = 16_384;
-
-    private static final int GELU_BLOCK = 2048;
-    private static final float ONE_OVER_ROOT_2_PI = (float) (1 / Math.sqrt(2 * Math.PI));
 
     private final VectorSums sums;
 
@@ -156,49 +152,19 @@ public final class VectorElementwise extends ScalarElementwise {
         };
     }
 
-    /**
-     * {@code dx = dy (Phi(x) + x phi(x))} with the normal density phi, in blocks that stay in the first-level cache: one loop for
-     * phi and Phi together is too long for the compiler to keep vectors in registers, and is four times slower.
-     */
     private static void geluBackward(MemorySegment x, MemorySegment dy, MemorySegment dx, long from, long to) {
-        try (Scratch scratch = Scratch.borrow()) {
-            MemorySegment densities = scratch.floats(GELU_BLOCK);
-            for (long start = from; start < to; start += GELU_BLOCK) {
-                int n = (int) Math.min(GELU_BLOCK, to - start);
-                densities(x, start, n, densities);
-                geluGradient(x, dy, dx, start, n, densities);
-            }
+        long end = from + whole(to - from);
+        geluGradient(x, dy, dx, from, end);
+        for (long i = end; i < to; i++) {
+            VectorMath.set(dx, i, VectorMath.get(dy, i) * VectorMath.geluSlope(VectorMath.get(x, i)));
         }
     }
 
-    /** {@code exp(-x^2 / 2)}. */
-    private static void densities(MemorySegment x, long start, int n, MemorySegment y) {
-        int end = whole(n);
-        for (int i = 0; i < end; i += LANES) {
-            FloatVector v = load(x, start + i);
-            store(VectorMath.exp(v.mul(v).mul(-0.5f)), y, i);
+    /** Of whole vectors. */
+    private static void geluGradient(MemorySegment x, MemorySegment dy, MemorySegment dx, long from, long end) {
+        for (long i = from; i < end; i += LANES) {
+            store(load(dy, i).mul(VectorMath.geluSlope(load(x, i))), dx, i);
         }
-        if (end < n) {
-            FloatVector v = load(x, start + end, first(n - end));
-            store(VectorMath.exp(v.mul(v).mul(-0.5f)), y, end);
-        }
-    }
-
-    private static void geluGradient(
-            MemorySegment x, MemorySegment dy, MemorySegment dx, long start, int n, MemorySegment densities) {
-        int end = whole(n);
-        for (int i = 0; i < end; i += LANES) {
-            store(load(dy, start + i).mul(geluSlope(load(x, start + i), load(densities, i))), dx, start + i);
-        }
-        if (end < n) {
-            VectorMask<Float> mask = first(n - end);
-            FloatVector slope = geluSlope(load(x, start + end, mask), load(densities, end));
-            store(load(dy, start + end, mask).mul(slope), dx, start + end, mask);
-        }
-    }
-
-    private static FloatVector geluSlope(FloatVector x, FloatVector density) {
-        return x.mul(density).fma(all(ONE_OVER_ROOT_2_PI), VectorMath.normalCdf(x));
     }
 
     @Override

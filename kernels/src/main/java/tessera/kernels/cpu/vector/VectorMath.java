@@ -4,7 +4,6 @@ import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.nio.ByteOrder;
 import jdk.incubator.vector.FloatVector;
-import jdk.incubator.vector.IntVector;
 import jdk.incubator.vector.VectorMask;
 import jdk.incubator.vector.VectorOperators;
 import jdk.incubator.vector.VectorShuffle;
@@ -31,22 +30,6 @@ final class VectorMath {
     private static final VectorShuffle<Float> SWAP_2 = swap(2);
     private static final VectorShuffle<Float> SWAP_1 = swap(1);
 
-    private static final float LOG2_E = (float) (1 / Math.log(2));
-    /** ln 2 with so few digits that small multiples are exact, and the rest. */
-    private static final float LN2_HIGH = 0x1.62ep-1f;
-
-    private static final float LN2_LOW = (float) (Math.log(2) - LN2_HIGH);
-    /** Adding this rounds to an integer, which then stands in the lowest bits. */
-    private static final float ROUNDER = 0x1.8p23f;
-
-    private static final int ROUNDER_BITS = Float.floatToRawIntBits(ROUNDER);
-    private static final int EXPONENT_BIAS = 127;
-    private static final int MANTISSA_BITS = 23;
-    /** Beyond these exp is 0 and infinite. */
-    private static final float EXP_LOW = -105;
-
-    private static final float EXP_HIGH = 89;
-
     /** Where the normal distribution function is 0 or 1 to f32. */
     static final float PHI_END = 5.7f;
     /** Coefficients of P and Q of the normal distribution function, that of u^i in {@code PHI_P_i} and {@code PHI_Q_i}. */
@@ -62,6 +45,22 @@ final class VectorMath {
     static final float PHI_Q_3 = 1.9445568e-03f;
     static final float PHI_Q_4 = 7.676813e-05f;
     static final float PHI_Q_5 = 1.164962e-06f;
+
+    /** Where the derivative of GELU is 0 or 1 to f32. */
+    private static final float SLOPE_END = 6;
+    /** Coefficients of P and Q of the derivative of GELU, that of u^i in {@code SLOPE_P_i} and {@code SLOPE_Q_i}. */
+    private static final float SLOPE_P_0 = 7.97884643e-01f;
+
+    private static final float SLOPE_P_1 = -3.07608638e-02f;
+    private static final float SLOPE_P_2 = 1.42104141e-02f;
+    private static final float SLOPE_P_3 = 2.38593857e-05f;
+    private static final float SLOPE_P_4 = 3.58512043e-05f;
+    private static final float SLOPE_P_5 = 1.90962027e-07f;
+    private static final float SLOPE_Q_1 = 2.94784456e-01f;
+    private static final float SLOPE_Q_2 = 4.10583615e-02f;
+    private static final float SLOPE_Q_3 = 3.52838566e-03f;
+    private static final float SLOPE_Q_4 = 1.93395157e-04f;
+    private static final float SLOPE_Q_5 = 8.88970226e-06f;
 
     private VectorMath() {}
 
@@ -139,33 +138,6 @@ final class VectorMath {
         return best.blend(x, x.compare(VectorOperators.GT, best));
     }
 
-    /**
-     * e to the power x within 2 ulp, NaN for NaN: x = n ln 2 + r, a polynomial of r (minimax on |r| <= ln 2 / 2), and
-     * 2^n in two steps so that the ends of the range come out right.
-     */
-    static FloatVector exp(FloatVector x) {
-        FloatVector bounded = x.blend(EXP_LOW, x.compare(VectorOperators.LT, EXP_LOW));
-        bounded = bounded.blend(EXP_HIGH, bounded.compare(VectorOperators.GT, EXP_HIGH));
-        FloatVector shifted = bounded.fma(all(LOG2_E), all(ROUNDER));
-        FloatVector n = shifted.sub(ROUNDER);
-        FloatVector r = n.fma(all(-LN2_HIGH), bounded);
-        r = n.fma(all(-LN2_LOW), r);
-        FloatVector p = r.fma(all(0.0013814467f), all(0.008368781f));
-        p = p.fma(r, all(0.041668393f));
-        p = p.fma(r, all(0.1666652f));
-        p = p.fma(r, all(0.49999994f));
-        p = p.fma(r.mul(r), r).add(1);
-        IntVector power = shifted.reinterpretAsInts().sub(ROUNDER_BITS);
-        IntVector half = power.lanewise(VectorOperators.ASHR, 1);
-        return p.mul(powerOfTwo(half)).mul(powerOfTwo(power.sub(half)));
-    }
-
-    private static FloatVector powerOfTwo(IntVector n) {
-        return n.add(EXPONENT_BIAS)
-                .lanewise(VectorOperators.LSHL, MANTISSA_BITS)
-                .reinterpretAsFloats();
-    }
-
     /** The normal distribution function within 2e-7: 1/2 + x P(x^2) / Q(x^2), a minimax fit on |x| <= 5.7. */
     static FloatVector normalCdf(FloatVector x) {
         FloatVector u = x.mul(x);
@@ -187,5 +159,43 @@ final class VectorMath {
     /** {@code x Phi(x)}. */
     static FloatVector gelu(FloatVector x) {
         return x.mul(normalCdf(x));
+    }
+
+    /**
+     * The derivative of GELU, {@code Phi(x) + x phi(x)} with the normal density phi, within 4e-7: 1/2 + x P(x^2) / Q(x^2), a minimax fit on
+     * |x| <= 6. As one fraction it takes half the operations of Phi and phi.
+     */
+    static FloatVector geluSlope(FloatVector x) {
+        FloatVector u = x.mul(x);
+        FloatVector p = u.fma(all(SLOPE_P_5), all(SLOPE_P_4));
+        p = p.fma(u, all(SLOPE_P_3));
+        p = p.fma(u, all(SLOPE_P_2));
+        p = p.fma(u, all(SLOPE_P_1));
+        p = p.fma(u, all(SLOPE_P_0));
+        FloatVector q = u.fma(all(SLOPE_Q_5), all(SLOPE_Q_4));
+        q = q.fma(u, all(SLOPE_Q_3));
+        q = q.fma(u, all(SLOPE_Q_2));
+        q = q.fma(u, all(SLOPE_Q_1));
+        q = q.fma(u, all(1));
+        FloatVector slope = x.mul(p).div(q).add(0.5f);
+        slope = slope.blend(0, x.compare(VectorOperators.LT, -SLOPE_END));
+        return slope.blend(1, x.compare(VectorOperators.GT, SLOPE_END));
+    }
+
+    /** One lane of it, with the same bits. */
+    static float geluSlope(float x) {
+        float u = x * x;
+        float p = Math.fma(u, SLOPE_P_5, SLOPE_P_4);
+        p = Math.fma(p, u, SLOPE_P_3);
+        p = Math.fma(p, u, SLOPE_P_2);
+        p = Math.fma(p, u, SLOPE_P_1);
+        p = Math.fma(p, u, SLOPE_P_0);
+        float q = Math.fma(u, SLOPE_Q_5, SLOPE_Q_4);
+        q = Math.fma(q, u, SLOPE_Q_3);
+        q = Math.fma(q, u, SLOPE_Q_2);
+        q = Math.fma(q, u, SLOPE_Q_1);
+        q = Math.fma(q, u, 1);
+        float slope = x * p / q + .5f;
+        return x < -SLOPE_END ? 0 : x > SLOPE_END ? 1 : slope;
     }
 }

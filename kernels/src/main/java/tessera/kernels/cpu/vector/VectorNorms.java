@@ -155,6 +155,10 @@ public final class VectorNorms extends ScalarNorms {
         }
     }
 
+    /**
+     * Each loop is a method of its own without masks, as in {@link VectorOptimiser}: in one with all of it the compiler made an object for
+     * every vector in a process that had run other kernels.
+     */
     private static void layerNormBackwardRow(
             MemorySegment x,
             MemorySegment gamma,
@@ -167,33 +171,68 @@ public final class VectorNorms extends ScalarNorms {
             @Nullable MemorySegment dx,
             MemorySegment sums,
             long partial) {
+        int end = whole(n);
+        addParameterGradients(x, mean, rstd, dy, row, end, sums, partial, n);
+        for (int i = end; i < n; i++) {
+            float d = get(dy, row + i);
+            set(sums, partial + i, Math.fma(d, (get(x, row + i) - mean) * rstd, get(sums, partial + i)));
+            set(sums, partial + n + i, d + get(sums, partial + n + i));
+        }
+        if (dx == null) {
+            return;
+        }
+        long projections = projections(x, gamma, mean, rstd, dy, row, n);
+        float meanG = NormRows.first(projections) / n;
+        float meanGHat = NormRows.second(projections) / n;
+        if (addend == null) {
+            inputGradient(x, gamma, mean, rstd, dy, row, end, meanG, meanGHat, dx);
+        } else {
+            inputGradient(x, gamma, mean, rstd, dy, row, end, meanG, meanGHat, addend, dx);
+        }
+        for (int i = end; i < n; i++) {
+            float hat = (get(x, row + i) - mean) * rstd;
+            float d = (get(dy, row + i) * get(gamma, i) - meanG - hat * meanGHat) * rstd;
+            set(dx, row + i, addend == null ? d : d + get(addend, row + i));
+        }
+    }
+
+    /** Gradients of gamma and, n elements behind them, of beta, each of so many whole vectors. */
+    private static void addParameterGradients(
+            MemorySegment x,
+            float mean,
+            float rstd,
+            MemorySegment dy,
+            long row,
+            int end,
+            MemorySegment sums,
+            long partial,
+            int n) {
+        for (int i = 0; i < end; i += LANES) {
+            FloatVector d = load(dy, row + i);
+            store(load(x, row + i).sub(mean).mul(rstd).fma(d, load(sums, partial + i)), sums, partial + i);
+            store(d.add(load(sums, partial + n + i)), sums, partial + n + i);
+        }
+    }
+
+    /** Sums of g and of {@code g hat}, with {@code g = dy gamma} and {@code hat = (x - mean) rstd}, as {@link NormRows#pair}. */
+    private static long projections(
+            MemorySegment x, MemorySegment gamma, float mean, float rstd, MemorySegment dy, long row, int n) {
         FloatVector sumG = all(0);
         FloatVector sumGHat = sumG;
         int end = whole(n);
         for (int i = 0; i < end; i += LANES) {
-            FloatVector hat = load(x, row + i).sub(mean).mul(rstd);
-            FloatVector d = load(dy, row + i);
-            FloatVector g = d.mul(load(gamma, i));
+            FloatVector g = load(dy, row + i).mul(load(gamma, i));
             sumG = sumG.add(g);
-            sumGHat = g.fma(hat, sumGHat);
-            store(d.fma(hat, load(sums, partial + i)), sums, partial + i);
-            store(d.add(load(sums, partial + n + i)), sums, partial + n + i);
+            sumGHat = load(x, row + i).sub(mean).mul(rstd).fma(g, sumGHat);
         }
-        if (end < n) {
-            VectorMask<Float> mask = first(n - end);
-            FloatVector hat = load(x, row + end, mask).sub(mean).mul(rstd);
-            FloatVector d = load(dy, row + end, mask);
-            FloatVector g = d.mul(load(gamma, end, mask));
-            sumG = sumG.add(g);
-            sumGHat = g.fma(hat, sumGHat);
-            store(d.fma(hat, load(sums, partial + end, mask)), sums, partial + end, mask);
-            store(d.add(load(sums, partial + n + end, mask)), sums, partial + n + end, mask);
+        float first = VectorMath.sum(sumG);
+        float second = VectorMath.sum(sumGHat);
+        for (int i = end; i < n; i++) {
+            float g = get(dy, row + i) * get(gamma, i);
+            first += g;
+            second = Math.fma(g, (get(x, row + i) - mean) * rstd, second);
         }
-        if (dx != null) {
-            float meanG = VectorMath.sum(sumG) / n;
-            float meanGHat = VectorMath.sum(sumGHat) / n;
-            inputGradient(x, gamma, mean, rstd, dy, row, n, meanG, meanGHat, addend, dx);
-        }
+        return NormRows.pair(first, second);
     }
 
     private static void inputGradient(
@@ -203,25 +242,47 @@ public final class VectorNorms extends ScalarNorms {
             float rstd,
             MemorySegment dy,
             long row,
-            int n,
+            int end,
             float meanG,
             float meanGHat,
-            @Nullable MemorySegment addend,
             MemorySegment dx) {
-        int end = whole(n);
         for (int i = 0; i < end; i += LANES) {
-            FloatVector hat = load(x, row + i).sub(mean).mul(rstd);
-            FloatVector g = load(dy, row + i).mul(load(gamma, i));
-            FloatVector d = g.sub(meanG).sub(hat.mul(meanGHat)).mul(rstd);
-            store(addend == null ? d : d.add(load(addend, row + i)), dx, row + i);
+            store(inputGradient(x, gamma, mean, rstd, dy, row, i, meanG, meanGHat), dx, row + i);
         }
-        if (end < n) {
-            VectorMask<Float> mask = first(n - end);
-            FloatVector hat = load(x, row + end, mask).sub(mean).mul(rstd);
-            FloatVector g = load(dy, row + end, mask).mul(load(gamma, end, mask));
-            FloatVector d = g.sub(meanG).sub(hat.mul(meanGHat)).mul(rstd);
-            store(addend == null ? d : d.add(load(addend, row + end, mask)), dx, row + end, mask);
+    }
+
+    /** The same, added to {@code addend}. */
+    private static void inputGradient(
+            MemorySegment x,
+            MemorySegment gamma,
+            float mean,
+            float rstd,
+            MemorySegment dy,
+            long row,
+            int end,
+            float meanG,
+            float meanGHat,
+            MemorySegment addend,
+            MemorySegment dx) {
+        for (int i = 0; i < end; i += LANES) {
+            FloatVector d = inputGradient(x, gamma, mean, rstd, dy, row, i, meanG, meanGHat);
+            store(d.add(load(addend, row + i)), dx, row + i);
         }
+    }
+
+    private static FloatVector inputGradient(
+            MemorySegment x,
+            MemorySegment gamma,
+            float mean,
+            float rstd,
+            MemorySegment dy,
+            long row,
+            int i,
+            float meanG,
+            float meanGHat) {
+        FloatVector hat = load(x, row + i).sub(mean).mul(rstd);
+        FloatVector g = load(dy, row + i).mul(load(gamma, i));
+        return g.sub(meanG).sub(hat.mul(meanGHat)).mul(rstd);
     }
 
     @Override

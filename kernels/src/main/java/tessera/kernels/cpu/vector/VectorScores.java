@@ -178,9 +178,9 @@ final class VectorScores {
      * The gradient dP of probabilities P becomes that of the products, {@code scale * P (dP - dot)}. What follows the keys in the
      * last vector is rubbish that nobody reads.
      */
-    static void gradient(MemorySegment p, MemorySegment ds, long start, int n, float dot, float scale) {
+    static void gradient(MemorySegment p, long pFrom, MemorySegment ds, long dsFrom, int n, float dot, float scale) {
         for (int i = 0; i < n; i += LANES) {
-            store(load(ds, start + i).sub(dot).mul(load(p, start + i)).mul(scale), ds, start + i);
+            store(load(ds, dsFrom + i).sub(dot).mul(load(p, pFrom + i)).mul(scale), ds, dsFrom + i);
         }
     }
 
@@ -191,8 +191,9 @@ final class VectorScores {
      */
     static void gradient(
             MemorySegment p,
+            long pFrom,
             MemorySegment ds,
-            long start,
+            long dsFrom,
             int n,
             float dot,
             float scale,
@@ -201,15 +202,15 @@ final class VectorScores {
             boolean add) {
         int end = whole(n);
         for (int i = 0; i < end; i += LANES) {
-            FloatVector d = load(ds, start + i).sub(dot).mul(load(p, start + i));
+            FloatVector d = load(ds, dsFrom + i).sub(dot).mul(load(p, pFrom + i));
             store(add ? d.add(load(dbias, biasFrom + i)) : d, dbias, biasFrom + i);
-            store(d.mul(scale), ds, start + i);
+            store(d.mul(scale), ds, dsFrom + i);
         }
         if (end < n) {
             VectorMask<Float> mask = first(n - end);
-            FloatVector d = load(ds, start + end).sub(dot).mul(load(p, start + end));
+            FloatVector d = load(ds, dsFrom + end).sub(dot).mul(load(p, pFrom + end));
             store(add ? d.add(load(dbias, biasFrom + end, mask)) : d, dbias, biasFrom + end, mask);
-            store(d.mul(scale), ds, start + end);
+            store(d.mul(scale), ds, dsFrom + end);
         }
     }
 }

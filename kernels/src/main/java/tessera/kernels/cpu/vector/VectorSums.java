@@ -12,6 +12,7 @@ import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.VectorMask;
 import org.jspecify.annotations.Nullable;
 import tessera.kernels.cpu.Blocks;
+import tessera.kernels.cpu.Scratch;
 import tessera.kernels.cpu.Workers;
 
 /**
@@ -24,6 +25,8 @@ final class VectorSums {
     private static final int CHUNK = 4096;
     private static final long CHUNKS_PER_RANGE = 4;
     private static final int BLOCK_ROWS = 64;
+    /** Columns of rows that are read at a time where vectors are short: fewer, and the next line of a row is not fetched ahead. */
+    private static final int LINE = 192;
 
     private final Workers workers;
 
@@ -48,7 +51,7 @@ final class VectorSums {
                 }
             });
         } else {
-            int width = 4 * LANES;
+            int width = LANES > 8 ? 4 * LANES : LINE;
             long blocks = (inner + width - 1) / width;
             long grain = Math.max(1, VectorElementwise.GRAIN / Math.max(1, reduced * width));
             workers.repeatableFor(outer * blocks, grain, (worker, from, to) -> {
@@ -106,7 +109,7 @@ final class VectorSums {
         return VectorMath.sum(s0.add(s1).add(s2.add(s3)));
     }
 
-    /** Sums of up to four vectors of columns, in blocks of rows so that rounding errors do not grow with the rows. */
+    /** Sums of some vectors of columns, in blocks of rows so that rounding errors do not grow with the rows. */
     private static void columnSums(
             MemorySegment x,
             long start,
@@ -121,12 +124,61 @@ final class VectorSums {
             return;
         }
         int end = whole(columns);
-        for (int i = 0; i < end; i += LANES) {
-            vectorSums(x, start + i, rows, stride, scale, y, yStart + i);
+        if (LANES > 8) {
+            for (int i = 0; i < end; i += LANES) {
+                vectorSums(x, start + i, rows, stride, scale, y, yStart + i);
+            }
+        } else {
+            rowSums(x, start, rows, stride, end, scale, y, yStart);
         }
         // Not by a mask: the compiler makes it an object for each call, and the columns are few.
         for (int i = end; i < columns; i++) {
             columnSum(x, start + i, rows, stride, scale, y, yStart + i);
+        }
+    }
+
+    /** With the bits of {@link #vectorSums}, row by row, which memory likes better. */
+    private static void rowSums(
+            MemorySegment x,
+            long start,
+            long rows,
+            long stride,
+            int columns,
+            float scale,
+            MemorySegment y,
+            long yStart) {
+        try (Scratch scratch = Scratch.borrow()) {
+            MemorySegment sums = scratch.floats(2L * columns);
+            fill(sums, 0, columns);
+            for (long block = 0; block < rows; block += BLOCK_ROWS) {
+                long end = Math.min(rows, block + BLOCK_ROWS);
+                fill(sums, columns, columns);
+                long row = block;
+                for (; row <= end - 4; row += 4) {
+                    addFour(x, start + row * stride, stride, sums, columns, columns);
+                }
+                for (; row < end; row++) {
+                    VectorRuns.addScaled(1, x, start + row * stride, sums, columns, columns);
+                }
+                VectorRuns.addScaled(1, sums, columns, sums, 0, columns);
+            }
+            VectorRuns.affine(sums, 0, columns, scale, 0, y, yStart);
+        }
+    }
+
+    private static void fill(MemorySegment x, long start, int n) {
+        FloatVector none = all(0);
+        for (int i = 0; i < n; i += LANES) {
+            store(none, x, start + i);
+        }
+    }
+
+    private static void addFour(MemorySegment x, long start, long stride, MemorySegment y, long yStart, int n) {
+        for (int i = 0; i < n; i += LANES) {
+            FloatVector sum = load(y, yStart + i).add(load(x, start + i));
+            sum = sum.add(load(x, start + stride + i));
+            sum = sum.add(load(x, start + 2 * stride + i));
+            store(sum.add(load(x, start + 3 * stride + i)), y, yStart + i);
         }
     }
 
