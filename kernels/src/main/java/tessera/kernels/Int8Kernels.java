@@ -9,13 +9,18 @@ import tessera.kernels.Matmul.PackedWeight;
  * <p>A weight is {@code q * scale} with q in [-127, 127] and one scale per output channel, see {@link #weightScale}. A row of
  * the input is {@code (u - zero) * scale} with u in [0, 255]: zero is {@value #ZERO} and the scale a 127th of the row's largest
  * absolute value; or, for a weight with an {@link InputRange}, this range decides, beyond which values are cut off. The sums of integer
- * products are exact; what follows them, biases, addends and results are f32. So a row of the result depends on nothing but the
+ * products are exact; what follows them is computed in f32, and biases, addends and results are of the type {@link #data}. So a row of the result depends on nothing but the
  * same row of the input. A row that holds a value which is not finite gives NaN, as does a channel of the weight.
  *
  * <p>The method is that of Jacob et al., "Quantization and training of neural networks for efficient integer-arithmetic-only
  * inference", CVPR 2018, section 2.1, with the scales of inputs dynamic (per row). Thread-safe.
  */
 public interface Int8Kernels extends NarrowKernels {
+    /** The type of inputs, biases, addends and results: f32 on a CPU, bf16 on a GPU. */
+    default DType data() {
+        return DType.F32;
+    }
+
     /** Largest quantised weight; the smallest is its negative. */
     int LARGEST_WEIGHT = 127;
 
