@@ -10,20 +10,27 @@ namespace {
 
 constexpr int THREADS = 128;
 constexpr int ROWS = 64;
-constexpr int DEPTH = 16;
+constexpr int DEPTH = 16;  // pieces of two bytes: values of bf16, or pairs of bytes
 constexpr unsigned FIRST_ADDRESS = 1024 + 16;  // of dynamic shared memory
 constexpr int MAX_WARPGROUPS = 8;
+
+/** A sum of products, of bf16 or of bytes. */
+union Sum {
+    float real;
+    int32_t whole;
+};
 
 /** The values of an accumulator whose registers are not to be read now. */
 struct Accumulator {
     int n;
     int pending;  // products of the warpgroup that have been issued by all threads and are not finished
-    std::vector<float> values;
-    float* registers[THREADS];
+    std::vector<Sum> values;
+    Sum* registers[THREADS];
 };
 
 struct Product {
     int n;
+    bool bytes;
     bool from_registers;
     int a_mn;
     int b_mn;
@@ -164,10 +171,35 @@ int col_of(int thread, int i) {
     return i / 4 * 8 + thread % 4 * 2 + i % 2;
 }
 
+/** Sums of products of 32 bytes with sign, as integers that must not overflow. */
+void compute_bytes(Product& product) {
+    for (int i = 0; i < ROWS; i++) {
+        signed char a[2 * DEPTH];
+        memcpy(a, &product.a_values[static_cast<size_t>(i) * DEPTH], sizeof(a));
+        for (int j = 0; j < product.n; j++) {
+            signed char b[2 * DEPTH];
+            memcpy(b, &product.b_values[static_cast<size_t>(j) * DEPTH], sizeof(b));
+            Sum& d = product.d->values[static_cast<size_t>(i) * product.n + j];
+            int64_t sum = product.accumulate ? d.whole : 0;
+            for (int k = 0; k < 2 * DEPTH; k++) {
+                sum += a[k] * b[k];
+            }
+            if (sum != static_cast<int32_t>(sum)) {
+                fail("a sum of products of bytes that does not fit into 32 bits");
+            }
+            d.whole = static_cast<int32_t>(sum);
+        }
+    }
+}
+
 void compute(Product& product) {
     read_operands(product, false);
+    if (product.bytes) {
+        compute_bytes(product);
+        return;
+    }
     const int n = product.n;
-    std::vector<float>& d = product.d->values;
+    std::vector<Sum>& d = product.d->values;
     std::vector<float> b(static_cast<size_t>(DEPTH) * n);
     for (int j = 0; j < n; j++) {
         for (int k = 0; k < DEPTH; k++) {
@@ -175,17 +207,17 @@ void compute(Product& product) {
         }
     }
     for (int i = 0; i < ROWS; i++) {
-        float* row = d.data() + static_cast<size_t>(i) * n;
+        Sum* row = d.data() + static_cast<size_t>(i) * n;
         if (!product.accumulate) {
             for (int j = 0; j < n; j++) {
-                row[j] = 0.0f;
+                row[j].real = 0.0f;
             }
         }
         for (int k = 0; k < DEPTH; k++) {
             const float a = value_of(product.a_values[static_cast<size_t>(i) * DEPTH + k]);
             const float* from = b.data() + static_cast<size_t>(k) * n;
             for (int j = 0; j < n; j++) {
-                row[j] += a * from[j];
+                row[j].real += a * from[j];
             }
         }
     }
@@ -283,7 +315,11 @@ void wgmma_wait(int unfinished_groups) {
     }
 }
 
-void wgmma(float* d, int n, const unsigned* a_registers, uint64_t a, int a_mn, uint64_t b, int b_mn, bool accumulate) {
+namespace {
+
+/** The same for both kinds of values. */
+void issue(
+    Sum* d, int n, bool bytes, const unsigned* a_registers, uint64_t a, int a_mn, uint64_t b, int b_mn, bool accumulate) {
     Warpgroup& warpgroup = state().warpgroups[warpgroup_of_current()];
     const int thread = current->number % THREADS;
     Issuer& issuer = warpgroup.issuers[thread];
@@ -293,6 +329,7 @@ void wgmma(float* d, int n, const unsigned* a_registers, uint64_t a, int a_mn, u
     if (issuer.issued == warpgroup.products.size()) {
         Product product;
         product.n = n;
+        product.bytes = bytes;
         product.from_registers = a_registers != nullptr;
         product.a_mn = a_mn;
         product.b_mn = b_mn;
@@ -304,7 +341,7 @@ void wgmma(float* d, int n, const unsigned* a_registers, uint64_t a, int a_mn, u
         warpgroup.products.push_back(product);
     }
     Product& product = warpgroup.products[issuer.issued++];
-    if (product.n != n || product.from_registers != (a_registers != nullptr) || product.a != a || product.b != b
+    if (product.n != n || product.bytes != bytes || product.from_registers != (a_registers != nullptr) || product.a != a || product.b != b
         || product.a_mn != a_mn || product.b_mn != b_mn || product.accumulate != accumulate
         || product.group != issuer.groups) {
         fail("threads of a warpgroup issue different products: descriptors %llx %llx and %llx %llx",
@@ -329,7 +366,7 @@ void wgmma(float* d, int n, const unsigned* a_registers, uint64_t a, int a_mn, u
         issuer.busy.push_back(target);
         for (int i = 0; i < n / 2; i++) {
             target->values[static_cast<size_t>(row_of(thread, i)) * n + col_of(thread, i)] = d[i];
-            d[i] = __uint_as_float(0x7FCBCBCBu);
+            d[i].whole = 0x7FCBCBCB;
         }
     } else if (!product.d) {
         product.d = target;
@@ -349,6 +386,16 @@ void wgmma(float* d, int n, const unsigned* a_registers, uint64_t a, int a_mn, u
         target->pending++;
         read_operands(product, true);
     }
+}
+
+}  // namespace
+
+void wgmma(float* d, int n, const unsigned* a_registers, uint64_t a, int a_mn, uint64_t b, int b_mn, bool accumulate) {
+    issue(reinterpret_cast<Sum*>(d), n, false, a_registers, a, a_mn, b, b_mn, accumulate);
+}
+
+void wgmma_bytes(int* d, int n, uint64_t a, uint64_t b, bool accumulate) {
+    issue(reinterpret_cast<Sum*>(d), n, true, nullptr, a, 0, b, 0, accumulate);
 }
 
 }  // namespace emulation

@@ -7,7 +7,8 @@
 namespace {
 
 constexpr int INVALID_VALUE = 1;
-constexpr int BFLOAT16 = 9;  // of CUtensorMapDataType
+constexpr int UINT8 = 0;  // of CUtensorMapDataType
+constexpr int BFLOAT16 = 9;
 
 int encode(
     void* map,
@@ -23,7 +24,7 @@ int encode(
     int promotion,
     int fill) {
     auto start = reinterpret_cast<uint64_t>(address);
-    if (map == nullptr || reinterpret_cast<uint64_t>(map) % 64 != 0 || type != BFLOAT16 || rank != 2 || start == 0
+    if (map == nullptr || reinterpret_cast<uint64_t>(map) % 64 != 0 || (type != BFLOAT16 && type != UINT8) || rank != 2 || start == 0
         || start % 16 != 0 || interleave != 0 || swizzle < 0 || swizzle > 3 || promotion < 0 || promotion > 3
         || fill < 0 || fill > 1) {
         return INVALID_VALUE;
@@ -34,9 +35,10 @@ int encode(
             return INVALID_VALUE;
         }
     }
+    const uint32_t element = type == UINT8 ? 1 : 2;
     const uint32_t span = swizzle == 0 ? 0 : 16u << swizzle;
-    if (strides[0] % 16 != 0 || strides[0] >= uint64_t(1) << 40 || box[0] * 2 % 16 != 0
-        || (span != 0 && box[0] * 2 > span)) {
+    if (strides[0] % 16 != 0 || strides[0] >= uint64_t(1) << 40 || box[0] * element % 16 != 0
+        || (span != 0 && box[0] * element > span)) {
         return INVALID_VALUE;
     }
     emulation::TensorMap made = {};
@@ -45,7 +47,7 @@ int encode(
     made.columns = dims[0];
     made.rows = dims[1];
     made.row_bytes = strides[0];
-    made.element_bytes = 2;
+    made.element_bytes = element;
     made.box_columns = box[0];
     made.box_rows = box[1];
     made.swizzle = span;

@@ -1,6 +1,7 @@
 // Hopper's own tensor-core instruction, wgmma, and what goes with it; machine code for sm_90a alone has it.
 //
-// A warpgroup, four warps of which the first has a number divisible by 4, computes D += A B of 64 x N x 16 in bf16 with f32 sums.
+// A warpgroup, four warps of which the first has a number divisible by 4, computes D += A B of 64 x N x 16 in bf16 with f32 sums, or
+// of 64 x N x 32 in bytes with s32 sums; a row of 128 bytes then has 128 values of k where 64 are spoken of below.
 // D is in registers; A comes from registers or shared memory, B from shared memory, both read by the tensor core itself while the
 // threads go on. Source: PTX ISA, "Asynchronous Warpgroup Level Matrix Instructions"; all sizes below are in bytes there and here.
 //
@@ -157,6 +158,16 @@ DEVICE void wgmma_wait() {
 
 /** Keeps the compiler from moving what is done with registers past this place. */
 template <int COUNT>
+DEVICE void wgmma_hold(int (&registers)[COUNT]) {
+#if defined(__CUDACC__) || defined(__CUDACC_RTC__)
+#pragma unroll
+    for (int i = 0; i < COUNT; i++) {
+        asm volatile("" : "+r"(registers[i])::"memory");
+    }
+#endif
+}
+
+template <int COUNT>
 DEVICE void wgmma_hold(float (&registers)[COUNT]) {
 #if defined(__CUDACC__) || defined(__CUDACC_RTC__)
 #pragma unroll
@@ -180,50 +191,58 @@ DEVICE void wgmma_hold(u32 (&registers)[COUNT]) {
 template <int N>
 struct Wgmma;
 
+/** That of bytes. */
+template <int N>
+struct WgmmaBytes;
+
+// Sums in registers, as operands of an instruction that changes them.
+#define WGMMA_FLOAT(sum) "+f"(sum)
+#define WGMMA_INT(sum) "+r"(sum)
+
 #define WGMMA_REGISTERS_4 "%0, %1, %2, %3"
-#define WGMMA_SUMS_4 "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+#define WGMMA_SUMS_4(KIND) KIND(d[0]), KIND(d[1]), KIND(d[2]), KIND(d[3])
 #define WGMMA_REGISTERS_8 WGMMA_REGISTERS_4 ", %4, %5, %6, %7"
-#define WGMMA_SUMS_8 WGMMA_SUMS_4, "+f"(d[4]), "+f"(d[5]), "+f"(d[6]), "+f"(d[7])
+#define WGMMA_SUMS_8(KIND) WGMMA_SUMS_4(KIND), KIND(d[4]), KIND(d[5]), KIND(d[6]), KIND(d[7])
 #define WGMMA_REGISTERS_12 WGMMA_REGISTERS_8 ", %8, %9, %10, %11"
-#define WGMMA_SUMS_12 WGMMA_SUMS_8, "+f"(d[8]), "+f"(d[9]), "+f"(d[10]), "+f"(d[11])
+#define WGMMA_SUMS_12(KIND) WGMMA_SUMS_8(KIND), KIND(d[8]), KIND(d[9]), KIND(d[10]), KIND(d[11])
 #define WGMMA_REGISTERS_16 WGMMA_REGISTERS_12 ", %12, %13, %14, %15"
-#define WGMMA_SUMS_16 WGMMA_SUMS_12, "+f"(d[12]), "+f"(d[13]), "+f"(d[14]), "+f"(d[15])
+#define WGMMA_SUMS_16(KIND) WGMMA_SUMS_12(KIND), KIND(d[12]), KIND(d[13]), KIND(d[14]), KIND(d[15])
 #define WGMMA_REGISTERS_24 WGMMA_REGISTERS_16 ", %16, %17, %18, %19, %20, %21, %22, %23"
-#define WGMMA_SUMS_24 WGMMA_SUMS_16, "+f"(d[16]), "+f"(d[17]), "+f"(d[18]), "+f"(d[19]), "+f"(d[20]), "+f"(d[21]), \
-    "+f"(d[22]), "+f"(d[23])
+#define WGMMA_SUMS_24(KIND) WGMMA_SUMS_16(KIND), KIND(d[16]), KIND(d[17]), KIND(d[18]), KIND(d[19]), KIND(d[20]), KIND(d[21]), \
+    KIND(d[22]), KIND(d[23])
 #define WGMMA_REGISTERS_32 WGMMA_REGISTERS_24 ", %24, %25, %26, %27, %28, %29, %30, %31"
-#define WGMMA_SUMS_32 WGMMA_SUMS_24, "+f"(d[24]), "+f"(d[25]), "+f"(d[26]), "+f"(d[27]), "+f"(d[28]), "+f"(d[29]), \
-    "+f"(d[30]), "+f"(d[31])
+#define WGMMA_SUMS_32(KIND) WGMMA_SUMS_24(KIND), KIND(d[24]), KIND(d[25]), KIND(d[26]), KIND(d[27]), KIND(d[28]), KIND(d[29]), \
+    KIND(d[30]), KIND(d[31])
 #define WGMMA_REGISTERS_40 WGMMA_REGISTERS_32 ", %32, %33, %34, %35, %36, %37, %38, %39"
-#define WGMMA_SUMS_40 WGMMA_SUMS_32, "+f"(d[32]), "+f"(d[33]), "+f"(d[34]), "+f"(d[35]), "+f"(d[36]), "+f"(d[37]), \
-    "+f"(d[38]), "+f"(d[39])
+#define WGMMA_SUMS_40(KIND) WGMMA_SUMS_32(KIND), KIND(d[32]), KIND(d[33]), KIND(d[34]), KIND(d[35]), KIND(d[36]), KIND(d[37]), \
+    KIND(d[38]), KIND(d[39])
 #define WGMMA_REGISTERS_48 WGMMA_REGISTERS_40 ", %40, %41, %42, %43, %44, %45, %46, %47"
-#define WGMMA_SUMS_48 WGMMA_SUMS_40, "+f"(d[40]), "+f"(d[41]), "+f"(d[42]), "+f"(d[43]), "+f"(d[44]), "+f"(d[45]), \
-    "+f"(d[46]), "+f"(d[47])
+#define WGMMA_SUMS_48(KIND) WGMMA_SUMS_40(KIND), KIND(d[40]), KIND(d[41]), KIND(d[42]), KIND(d[43]), KIND(d[44]), KIND(d[45]), \
+    KIND(d[46]), KIND(d[47])
 #define WGMMA_REGISTERS_56 WGMMA_REGISTERS_48 ", %48, %49, %50, %51, %52, %53, %54, %55"
-#define WGMMA_SUMS_56 WGMMA_SUMS_48, "+f"(d[48]), "+f"(d[49]), "+f"(d[50]), "+f"(d[51]), "+f"(d[52]), "+f"(d[53]), \
-    "+f"(d[54]), "+f"(d[55])
+#define WGMMA_SUMS_56(KIND) WGMMA_SUMS_48(KIND), KIND(d[48]), KIND(d[49]), KIND(d[50]), KIND(d[51]), KIND(d[52]), KIND(d[53]), \
+    KIND(d[54]), KIND(d[55])
 #define WGMMA_REGISTERS_64 WGMMA_REGISTERS_48 \
     ", %48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63"
-#define WGMMA_SUMS_64 WGMMA_SUMS_48, "+f"(d[48]), "+f"(d[49]), "+f"(d[50]), "+f"(d[51]), "+f"(d[52]), "+f"(d[53]), \
-    "+f"(d[54]), "+f"(d[55]), "+f"(d[56]), "+f"(d[57]), "+f"(d[58]), "+f"(d[59]), "+f"(d[60]), "+f"(d[61]), \
-    "+f"(d[62]), "+f"(d[63])
+#define WGMMA_SUMS_64(KIND) WGMMA_SUMS_48(KIND), KIND(d[48]), KIND(d[49]), KIND(d[50]), KIND(d[51]), KIND(d[52]), KIND(d[53]), \
+    KIND(d[54]), KIND(d[55]), KIND(d[56]), KIND(d[57]), KIND(d[58]), KIND(d[59]), KIND(d[60]), KIND(d[61]), \
+    KIND(d[62]), KIND(d[63])
 #define WGMMA_REGISTERS_96 WGMMA_REGISTERS_64 \
     ", %64, %65, %66, %67, %68, %69, %70, %71, %72, %73, %74, %75, %76, %77, %78, %79" \
     ", %80, %81, %82, %83, %84, %85, %86, %87, %88, %89, %90, %91, %92, %93, %94, %95"
-#define WGMMA_SUMS_96 WGMMA_SUMS_64, "+f"(d[64]), "+f"(d[65]), "+f"(d[66]), "+f"(d[67]), "+f"(d[68]), "+f"(d[69]), \
-    "+f"(d[70]), "+f"(d[71]), "+f"(d[72]), "+f"(d[73]), "+f"(d[74]), "+f"(d[75]), "+f"(d[76]), "+f"(d[77]), \
-    "+f"(d[78]), "+f"(d[79]), "+f"(d[80]), "+f"(d[81]), "+f"(d[82]), "+f"(d[83]), "+f"(d[84]), "+f"(d[85]), \
-    "+f"(d[86]), "+f"(d[87]), "+f"(d[88]), "+f"(d[89]), "+f"(d[90]), "+f"(d[91]), "+f"(d[92]), "+f"(d[93]), \
-    "+f"(d[94]), "+f"(d[95])
+#define WGMMA_SUMS_96(KIND) WGMMA_SUMS_64(KIND), KIND(d[64]), KIND(d[65]), KIND(d[66]), KIND(d[67]), KIND(d[68]), KIND(d[69]), \
+    KIND(d[70]), KIND(d[71]), KIND(d[72]), KIND(d[73]), KIND(d[74]), KIND(d[75]), KIND(d[76]), KIND(d[77]), \
+    KIND(d[78]), KIND(d[79]), KIND(d[80]), KIND(d[81]), KIND(d[82]), KIND(d[83]), KIND(d[84]), KIND(d[85]), \
+    KIND(d[86]), KIND(d[87]), KIND(d[88]), KIND(d[89]), KIND(d[90]), KIND(d[91]), KIND(d[92]), KIND(d[93]), \
+    KIND(d[94]), KIND(d[95])
 #define WGMMA_REGISTERS_128 WGMMA_REGISTERS_96 \
     ", %96, %97, %98, %99, %100, %101, %102, %103, %104, %105, %106, %107, %108, %109, %110, %111" \
     ", %112, %113, %114, %115, %116, %117, %118, %119, %120, %121, %122, %123, %124, %125, %126, %127"
-#define WGMMA_SUMS_128 WGMMA_SUMS_96, "+f"(d[96]), "+f"(d[97]), "+f"(d[98]), "+f"(d[99]), "+f"(d[100]), "+f"(d[101]), \
-    "+f"(d[102]), "+f"(d[103]), "+f"(d[104]), "+f"(d[105]), "+f"(d[106]), "+f"(d[107]), "+f"(d[108]), "+f"(d[109]), \
-    "+f"(d[110]), "+f"(d[111]), "+f"(d[112]), "+f"(d[113]), "+f"(d[114]), "+f"(d[115]), "+f"(d[116]), "+f"(d[117]), \
-    "+f"(d[118]), "+f"(d[119]), "+f"(d[120]), "+f"(d[121]), "+f"(d[122]), "+f"(d[123]), "+f"(d[124]), "+f"(d[125]), \
-    "+f"(d[126]), "+f"(d[127])
+#define WGMMA_SUMS_128(KIND) WGMMA_SUMS_96(KIND), KIND(d[96]), KIND(d[97]), KIND(d[98]), KIND(d[99]), KIND(d[100]), KIND(d[101]), \
+    KIND(d[102]), KIND(d[103]), KIND(d[104]), KIND(d[105]), KIND(d[106]), KIND(d[107]), KIND(d[108]), KIND(d[109]), \
+    KIND(d[110]), KIND(d[111]), KIND(d[112]), KIND(d[113]), KIND(d[114]), KIND(d[115]), KIND(d[116]), KIND(d[117]), \
+    KIND(d[118]), KIND(d[119]), KIND(d[120]), KIND(d[121]), KIND(d[122]), KIND(d[123]), KIND(d[124]), KIND(d[125]), \
+    KIND(d[126]), KIND(d[127])
 
 #ifdef HOPPER_CODE
 #if defined(__CUDA_ARCH__)
@@ -236,7 +255,7 @@ struct Wgmma;
             asm volatile(                                                                                               \
                 "{\n.reg .pred p;\nsetp.ne.b32 p, %" #c ", 0;\nwgmma.mma_async.sync.aligned.m64n" #N                     \
                 "k16.f32.bf16.bf16 {" WGMMA_REGISTERS_##SUMS "}, %" #a ", %" #b ", p, 1, 1, %" #e ", %" #f ";\n}"       \
-                : WGMMA_SUMS_##SUMS                                                                                     \
+                : WGMMA_SUMS_##SUMS(WGMMA_FLOAT)                                                                          \
                 : "l"(x), "l"(y), "r"(accumulate), "n"(A_MN), "n"(B_MN));                                               \
         }                                                                                                               \
         template <int B_MN>                                                                                             \
@@ -245,8 +264,19 @@ struct Wgmma;
                 "{\n.reg .pred p;\nsetp.ne.b32 p, %" #g ", 0;\nwgmma.mma_async.sync.aligned.m64n" #N                     \
                 "k16.f32.bf16.bf16 {" WGMMA_REGISTERS_##SUMS "}, {%" #a ", %" #b ", %" #c ", %" #e "}, %" #f             \
                 ", p, 1, 1, %" #h ";\n}"                                                                                \
-                : WGMMA_SUMS_##SUMS                                                                                     \
+                : WGMMA_SUMS_##SUMS(WGMMA_FLOAT)                                                                          \
                 : "r"(x[0]), "r"(x[1]), "r"(x[2]), "r"(x[3]), "l"(y), "r"(accumulate), "n"(B_MN));                      \
+        }                                                                                                               \
+    };
+#define WGMMA_BYTES(N, SUMS, a, b, c)                                                                                   \
+    template <>                                                                                                         \
+    struct WgmmaBytes<N> {                                                                                              \
+        static DEVICE void multiply(int (&d)[SUMS], u64 x, u64 y, int accumulate) {                                     \
+            asm volatile(                                                                                               \
+                "{\n.reg .pred p;\nsetp.ne.b32 p, %" #c ", 0;\nwgmma.mma_async.sync.aligned.m64n" #N                     \
+                "k32.s32.s8.s8 {" WGMMA_REGISTERS_##SUMS "}, %" #a ", %" #b ", p;\n}"                                   \
+                : WGMMA_SUMS_##SUMS(WGMMA_INT)                                                                          \
+                : "l"(x), "l"(y), "r"(accumulate));                                                                     \
         }                                                                                                               \
     };
 #else
@@ -260,6 +290,13 @@ struct Wgmma;
         template <int B_MN>                                                                                             \
         static DEVICE void multiply(float (&d)[SUMS], const u32 (&x)[4], u64 y, int accumulate) {                       \
             emulation::wgmma(d, N, x, 0, 0, y, B_MN, accumulate);                                                       \
+        }                                                                                                               \
+    };
+#define WGMMA_BYTES(N, SUMS, a, b, c)                                                                                   \
+    template <>                                                                                                         \
+    struct WgmmaBytes<N> {                                                                                              \
+        static DEVICE void multiply(int (&d)[SUMS], u64 x, u64 y, int accumulate) {                                     \
+            emulation::wgmma_bytes(d, N, x, y, accumulate);                                                             \
         }                                                                                                               \
     };
 #endif
@@ -276,6 +313,9 @@ WGMMA(112, 56, 56, 57, 58, 59, 60, 61, 62)
 WGMMA(128, 64, 64, 65, 66, 67, 68, 69, 70)
 WGMMA(192, 96, 96, 97, 98, 99, 100, 101, 102)
 WGMMA(256, 128, 128, 129, 130, 131, 132, 133, 134)
+
+WGMMA_BYTES(64, 32, 32, 33, 34)
+WGMMA_BYTES(128, 64, 64, 65, 66)
 #endif
 
 /** Which operands are MN-major, not K-major. */
@@ -303,5 +343,13 @@ template <int N, int B_MAJOR>
 DEVICE void wgmma(float (&d)[N / 2], const u32 (&a)[4], u64 b, bool accumulate) {
 #ifdef HOPPER_CODE
     Wgmma<N>::template multiply<B_MAJOR>(d, a, b, accumulate);
+#endif
+}
+
+/** The same of bytes with sign, 32 values of k at once, the sums exact; both operands are K-major, their only layout. */
+template <int N>
+DEVICE void wgmma_bytes(int (&d)[N / 2], u64 a, u64 b, bool accumulate) {
+#ifdef HOPPER_CODE
+    WgmmaBytes<N>::multiply(d, a, b, accumulate);
 #endif
 }

@@ -10,10 +10,12 @@ import java.util.stream.Stream;
 import tessera.kernels.Elementwise.BinaryOp;
 import tessera.kernels.Elementwise.Strided;
 import tessera.kernels.Elementwise.UnaryOp;
+import tessera.kernels.Int8Kernels.InputRange;
 import tessera.kernels.Losses.Ensemble;
 import tessera.kernels.Matmul.Activation;
 import tessera.kernels.Matmul.Epilogue;
 import tessera.kernels.Matmul.MatmulShape;
+import tessera.kernels.Matmul.PackedWeight;
 import tessera.kernels.Norms.RowShape;
 import tessera.tensor.SampleRun;
 
@@ -147,6 +149,30 @@ public final class SanitizedKernels extends KernelParity {
             kernels.matmul()
                     .matmul(shape, a, a, new Epilogue(memory.normal(17), memory.normal(17 * 17), Activation.GELU), c);
         });
+        layersOnBytes();
+    }
+
+    /** On a device of compute capability 9.0; others have none. */
+    private void layersOnBytes() {
+        System.setProperty("tessera.cuda.int8", "own");
+        Int8Kernels int8 = device.int8().orElse(null);
+        int side = 80;
+        for (InputRange input : new InputRange[] {null, new InputRange(-1, 1)}) {
+            if (int8 == null || late()) {
+                return;
+            }
+            try (Buffer w = device.allocate(DType.F32, side * side);
+                    Buffer x = device.allocate(DType.BF16, side * side);
+                    Buffer y = device.allocate(DType.BF16, side * side)) {
+                device.kernels().elementwise().fill(w, .1);
+                device.kernels().elementwise().fill(x, .5);
+                try (PackedWeight weight = int8.pack(w, side, side, input)) {
+                    int8.linear(side, x, weight, new Epilogue(x, x, Activation.GELU), y);
+                    int8.mlp(side, x, weight, x, weight, new Epilogue(null, y, Activation.NONE), y);
+                }
+            }
+            calls++;
+        }
     }
 
     /** Has some of these shapes computed by warps of 32 rows, in processes that keep compiled kernels in a folder. */

@@ -132,7 +132,10 @@ public abstract class Device {
     /** The numerical primitives on this device's buffers. */
     public abstract Kernels kernels();
 
-    /** Linear layers on bytes and the attention between them, where the device multiplies them faster than f32; empty elsewhere, and on every GPU. */
+    /**
+     * Linear layers on bytes and the attention between them, where the device multiplies them faster than {@link Int8Kernels#data};
+     * empty elsewhere. Of GPUs those of compute capability 9.0 have them, where {@code -Dtessera.cuda.int8=own} asks for it.
+     */
     public Optional<Int8Kernels> int8() {
         return Optional.empty();
     }

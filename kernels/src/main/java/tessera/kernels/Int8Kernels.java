@@ -9,8 +9,8 @@ import tessera.kernels.Matmul.PackedWeight;
  * <p>A weight is {@code q * scale} with q in [-127, 127] and one scale per output channel, see {@link #weightScale}. A row of
  * the input is {@code (u - zero) * scale} with u in [0, {@link #largestInput}]: zero is half of that, rounded up, and the scale such that
  * the row's largest absolute value is the largest u; or, for a weight with an {@link InputRange}, this range decides, beyond which values
- * are cut off. The sums of integer products are exact; what follows them, biases, addends and results are f32. So a row of the result
- * depends on nothing but the same row of the input. A row that holds a value which is not finite gives NaN, as does a channel of the weight.
+ * are cut off. The sums of integer products are exact; what follows them is computed in f32, and biases, addends and results are of the
+ * type {@link #data}. So a row of the result depends on nothing but the same row of the input. A row that holds a value which is not finite gives NaN, as does a channel of the weight.
  *
  * <p>The largest u is {@value #LARGEST_INPUT} where the processor adds up products in 32 bits (VNNI, AMX), and {@value #LARGEST_INPUT_IN_PAIRS} where it adds up
  * two of them in 16 bits (AVX2), which saturate beyond: 2 * 128 * 127 does not. So the steps of inputs are twice as large there.
@@ -19,6 +19,11 @@ import tessera.kernels.Matmul.PackedWeight;
  * inference", CVPR 2018, section 2.1, with the scales of inputs dynamic (per row). Thread-safe.
  */
 public interface Int8Kernels extends NarrowKernels {
+    /** The type of inputs, biases, addends and results: f32 on a CPU, bf16 on a GPU. */
+    default DType data() {
+        return DType.F32;
+    }
+
     /** Largest quantised weight; the smallest is its negative. */
     int LARGEST_WEIGHT = 127;
 

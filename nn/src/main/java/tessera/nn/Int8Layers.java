@@ -15,6 +15,7 @@ import tessera.kernels.DType;
 import tessera.kernels.Device;
 import tessera.kernels.Int8Kernels;
 import tessera.kernels.Int8Kernels.InputRange;
+import tessera.tensor.Scope;
 import tessera.tensor.Shape;
 import tessera.tensor.Tensor;
 import tools.jackson.core.JacksonException;
@@ -33,8 +34,9 @@ import tools.jackson.core.json.JsonFactory;
  * <p>Weights are rounded when they are laid out, so the model's parameters are what is computed with: {@code q * scale} with q in
  * [-127, 127] and one scale for each output. In a file such a weight is s8 and stands beside {@code <name>.scale} f32 {@code [out]};
  * the metadata say {@code tessera.precision = int8}, and {@code tessera.inputRanges} gives the inputs' ranges where they were
- * calibrated, a JSON object of pairs. Inputs are rounded to as many bytes as the CPU
- * multiplies exactly ({@link Int8Kernels#largestInput}); on one without AVX2 the rounded weights are computed with in f32. The file is the same for all.
+ * calibrated, a JSON object of pairs. Inputs are rounded to as many bytes as the device multiplies exactly
+ * ({@link Int8Kernels#largestInput}); on a CPU without AVX2, and on a GPU that computes no layers on bytes, the rounded weights are
+ * computed with in the model's type. The file is the same for all.
  *
  * <p>Used by one thread while the model is made; afterwards only read.
  */
@@ -110,8 +112,16 @@ public final class Int8Layers {
         return ranges.get(name);
     }
 
-    /** Rounds a layer's weight {@code [out, in]} on the host in place. */
+    /** Rounds a layer's weight {@code [out, in]} in place. */
     void round(String name, Tensor weight) {
+        if (!weight.device().isHost()) {
+            try (Scope scope = Scope.open()) {
+                Tensor host = weight.to(Device.cpu());
+                round(name, host);
+                weight.copyFrom(host);
+            }
+            return;
+        }
         int k = Math.toIntExact(weight.size(1));
         float[] row = new float[k];
         for (long i = 0; i < weight.size(0); i++) {

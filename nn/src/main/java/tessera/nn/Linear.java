@@ -151,7 +151,7 @@ public final class Linear implements AutoCloseable {
                 return inBf16 ? PackedLinear.bf16(matrix, bias) : new PackedLinear(matrix, bias, dtype);
             }
             int8.round(name, matrix);
-            return matrix.device().int8().isPresent()
+            return matrix.device().int8().filter(bytes -> bytes.data() == dtype).isPresent()
                     ? PackedLinear.int8(matrix, bias, int8.range(name))
                     : new PackedLinear(matrix, bias, dtype);
         });

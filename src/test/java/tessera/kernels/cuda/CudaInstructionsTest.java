@@ -41,6 +41,10 @@ class CudaInstructionsTest {
         HMMA(0x23c),
         /** {@code wgmma}, its first operand from shared memory or from registers. */
         HGMMA(0x9f0, 0xdf0),
+        /** {@code wgmma} of bytes, both operands from shared memory. */
+        IGMMA(0x9f1),
+        /** {@code cvt} of s32 to f32. */
+        I2FP(0x245),
         /** {@code ldmatrix}. */
         LDSM(0x83b),
         /** {@code stmatrix}. */

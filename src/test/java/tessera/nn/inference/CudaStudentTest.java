@@ -6,7 +6,10 @@ import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import java.io.IOException;
+import java.io.UncheckedIOException;
 import java.lang.foreign.MemorySegment;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.List;
@@ -56,6 +59,7 @@ class CudaStudentTest {
             1e-5,
             true,
             false);
+    private static final String BYTES = "tessera.cuda.int8";
     private static final List<String> LABELS = List.of("cut", "pour", "wipe");
 
     private Device gpu;
@@ -230,23 +234,44 @@ class CudaStudentTest {
         assertEquals(before, gpu.memory().live());
     }
 
-    @Test
-    void bytesAreForCpus(@TempDir Path folder) {
-        String refusal = "the student's weights are int8, which is for CPUs, but the device is " + gpu
-                + "; pass the CPU, or the student that it was made from";
+    /** With its rounded weights in either type, and where there are kernels for it, and they are asked for, on bytes. */
+    @ParameterizedTest
+    @CsvSource({"F32,''", "F32,own", "BF16,''", "BF16,own"})
+    void aStudentOnBytesComputesWithItsRoundedWeights(DType compute, String kernels, @TempDir Path folder) {
+        Masking masking = Masking.of(.5, 2);
         Path file = folder.resolve("bytes.safetensors");
+        System.setProperty(BYTES, kernels);
         try (Student bytes = reference.quantize()) {
             bytes.save(file);
+            boolean own = kernels.equals("own") && gpu.architecture().equals("sm_90");
+            assertEquals(own, gpu.int8().isPresent());
+            try (Student student = Student.load(file, gpu, compute);
+                    Student.Session session = student.session(3, masking)) {
+                assertTrue(student.isInt8());
+                Tensor clips = clips(3, 1);
+                float[] expected = bytes.features(clips, masking, 9).toFloats();
+                float[] actual = student.features(clips, masking, 9).toFloats();
+                Close.relative(actual, expected, 5e-2, "features");
+                MemorySegment.copy(
+                        clips.segment(), 0, session.input(), 0, session.input().byteSize());
+                assertArrayEquals(actual, session.features(9));
+                Path again = folder.resolve("again.safetensors");
+                student.save(again);
+                assertArrayEquals(Files.readAllBytes(file), Files.readAllBytes(again));
+            }
+        } catch (IOException e) {
+            throw new UncheckedIOException(e);
+        } finally {
+            System.clearProperty(BYTES);
         }
-        for (DType type : new DType[] {DType.F32, DType.BF16}) {
-            assertEquals(
-                    refusal,
-                    assertThrows(IllegalArgumentException.class, () -> Student.load(file, gpu, type))
-                            .getMessage());
-        }
+    }
+
+    @Test
+    void studentsAreQuantisedOnCpus() {
         try (Student wide = Student.of(params.all(), CONFIG, gpu)) {
             assertEquals(
-                    refusal,
+                    "a student is quantised on a CPU but this one is on " + gpu
+                            + "; load it on the CPU, quantise and save it, and load that file on " + gpu,
                     assertThrows(IllegalArgumentException.class, wide::quantize).getMessage());
         }
     }

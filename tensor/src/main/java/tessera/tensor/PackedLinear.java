@@ -1,5 +1,7 @@
 package tessera.tensor;
 
+import static java.util.Objects.requireNonNull;
+
 import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 import tessera.kernels.Bf16Kernels;
@@ -45,10 +47,10 @@ public final class PackedLinear implements AutoCloseable {
     }
 
     /**
-     * Quantises a layer, see {@link Int8Kernels}: its weight is kept in bytes; inputs, outputs and the bias are f32.
+     * Quantises a layer, see {@link Int8Kernels}: its weight is kept in bytes; inputs, outputs and the bias are of its type of data.
      *
      * @param weight f32 {@code [out, in]}
-     * @param bias f32 {@code [out]}, or null
+     * @param bias {@code [out]}, or null
      * @param input range of the layer's inputs, known beforehand; or null to look at every row
      * @throws IllegalArgumentException if the weight's device has no such layers
      */
@@ -59,7 +61,7 @@ public final class PackedLinear implements AutoCloseable {
                         () -> new IllegalArgumentException(
                                 "int8: the device " + weight.device()
                                         + " multiplies no bytes faster than floats; compute in f32, or on an x86 CPU with AVX2, VNNI or AMX"));
-        return new PackedLinear(weight, bias, DType.F32, int8, (w, n, k) -> int8.pack(w, n, k, input));
+        return new PackedLinear(weight, bias, int8.data(), int8, (w, n, k) -> int8.pack(w, n, k, input));
     }
 
     /**
@@ -90,7 +92,8 @@ public final class PackedLinear implements AutoCloseable {
                     bias != null && ownBias ? Scope.outside(() -> bias.detach().to(dtype)) : bias;
             this.bias = kept;
             try {
-                this.weight = packing.pack(Op.buffer(weight.to(dtype)), weight.size(0), weight.size(1));
+                DType packed = narrow == null ? dtype : DType.F32;
+                this.weight = packing.pack(Op.buffer(weight.to(packed)), weight.size(0), weight.size(1));
             } catch (RuntimeException | Error e) {
                 if (kept != null && ownBias) {
                     kept.close();
@@ -154,23 +157,23 @@ public final class PackedLinear implements AutoCloseable {
         if (narrow == null) {
             x.kernels().matmul().linear(rows, x.buffer(), weight, epilogue, y.buffer());
         } else {
-            narrow().linear(rows, x.buffer(), weight, epilogue, y.buffer());
+            narrow(narrow).linear(rows, x.buffer(), weight, epilogue, y.buffer());
         }
     }
 
     /** What rounds the factors now: while the device records, not what packed the weight. */
-    private NarrowKernels narrow() {
-        Optional<? extends NarrowKernels> now = narrow instanceof Int8Kernels ? device.int8() : device.bf16();
-        return now.orElseThrow();
+    private NarrowKernels narrow(NarrowKernels packer) {
+        Optional<? extends NarrowKernels> now = packer instanceof Int8Kernels ? device.int8() : device.bf16();
+        return now.isPresent() ? now.get() : packer;
     }
 
     /** Adds the layer of the GELU of the first to sum. */
     void runAfter(PackedLinear first, Tensor x, Tensor sum) {
-        NarrowKernels by = narrow();
+        NarrowKernels by = narrow(requireNonNull(narrow));
         Op.check(
-                x.dtype() == DType.F32 && x.size(-1) == first.weight.k(),
+                x.dtype() == dtype && x.size(-1) == first.weight.k(),
                 "linear",
-                () -> "the packed weight takes f32[.., " + first.weight.k() + "] but x is " + x.describe());
+                () -> "the packed weight takes " + dtype + "[.., " + first.weight.k() + "] but x is " + x.describe());
         by.mlp(
                 x.shape().rows(),
                 x.buffer(),

@@ -3,6 +3,7 @@ package tessera.jmh.gpu;
 import java.io.PrintWriter;
 import java.util.ArrayList;
 import java.util.Comparator;
+import java.util.HashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
@@ -14,6 +15,9 @@ import org.jspecify.annotations.Nullable;
 public final class Goals {
     private static final double RHO = .75;
     private static final double HOST_US = 5;
+    /** Below that, layers on bytes stay off. */
+    private static final double BYTES_FASTER = 1.1;
+
     private static final String OF_OWN = "of_own_ceiling";
 
     private Goals() {}
@@ -57,6 +61,7 @@ public final class Goals {
         goals.add(model(results, "forward", false, 1.3, "captured graph", mode -> mode.matches("\\w+ graph.*")));
         goals.add(model(results, "train", true, 1.3, "at its fastest", mode -> true));
         goals.add(host(results));
+        goals.add(bytes(results));
         return goals;
     }
 
@@ -161,6 +166,25 @@ public final class Goals {
                 Double.isNaN(us) ? OptionalDouble.empty() : OptionalDouble.of(HOST_US / us),
                 1,
                 Double.isNaN(us) ? "" : String.format(Locale.ROOT, "%.1f us", us));
+    }
+
+    /** Two processes of the sweep of settings: they alone differ in the layers and nothing else. */
+    private static Goal bytes(Results results) {
+        Map<String, Double> times = new HashMap<>();
+        for (Map<String, Object> entry : results.list("settings")) {
+            entry.forEach((name, us) -> {
+                if (name.matches("forward (?!1$)\\d+") && us instanceof Double measured) {
+                    times.put(String.valueOf(entry.get("setting")), measured);
+                }
+            });
+        }
+        Double plain = times.get(Tuning.AS_IT_IS);
+        Double bytes = times.get(Tuning.ON_BYTES);
+        return Goal.of(
+                "masked inference at the large batch: bf16 / layers on bytes",
+                plain == null || bytes == null ? OptionalDouble.empty() : OptionalDouble.of(plain / bytes),
+                BYTES_FASTER,
+                "");
     }
 
     private static double number(Map<String, Object> entry, String name) {

@@ -1,6 +1,8 @@
 package tessera.jmh.gpu;
 
+import java.io.IOException;
 import java.io.PrintWriter;
+import java.io.UncheckedIOException;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.nio.file.Files;
@@ -53,6 +55,10 @@ final class ModelBenchmark implements AutoCloseable {
     private static final double PEER_ERROR = 3e-2;
 
     private static final String PDL = "tessera.cuda.pdl";
+
+    /** Property that asks for layers on bytes. */
+    static final String BYTES = "tessera.cuda.int8";
+
     private static final int HOST_SAMPLES = 200;
 
     /** Replays after which the JVM has compiled what a replay runs through. */
@@ -355,10 +361,34 @@ final class ModelBenchmark implements AutoCloseable {
 
     private Student student(DType type) {
         return students.computeIfAbsent(type, key -> {
-            Student student = Student.of(weights, sizes.config(), device, key);
+            Student student =
+                    key == narrow && onBytes() ? quantised() : Student.of(weights, sizes.config(), device, key);
             bare.add(student);
             return student.withHead(head);
         });
+    }
+
+    /** Whether the layers of the model that infers in bf16 are on bytes. */
+    boolean onBytes() {
+        return !device.isHost() && device.int8().isPresent();
+    }
+
+    /** The inputs of every layer have ranges, measured on one clip, so that hidden values are bytes at once. */
+    private Student quantised() {
+        try (Student exact = Student.of(weights, sizes.config(), Device.cpu());
+                Tensor there = clips(1);
+                Tensor clip = there.to(Device.cpu());
+                Student bytes = exact.quantize(List.of(clip), Masking.of(GOAL_RATIO, 1), 3)) {
+            Path file = Files.createTempFile("bytes", ".safetensors");
+            try {
+                bytes.save(file);
+                return Student.load(file, device, narrow);
+            } finally {
+                Files.delete(file);
+            }
+        } catch (IOException e) {
+            throw new UncheckedIOException(e);
+        }
     }
 
     /** One pass at the large batch, one at 1, and a training step, operation by operation. */

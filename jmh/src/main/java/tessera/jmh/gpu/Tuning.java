@@ -23,6 +23,14 @@ final class Tuning {
     private static final String TABLE = "products.table";
     private static final String CACHE = "tessera.cuda.cache";
 
+    /** The setting that changes nothing. */
+    static final String AS_IT_IS = "as it is";
+
+    /** The setting in which the models' linear layers are on bytes, on devices that have the kernels. */
+    static final String ON_BYTES = "layers on bytes";
+
+    private static final String WITH_BYTES = "sm_90";
+
     /** Settings beside the usual ones, by a name for each. */
     private static final Map<String, Map<String, String>> SETTINGS = settings();
 
@@ -41,12 +49,13 @@ final class Tuning {
 
     private static Map<String, Map<String, String>> settings() {
         Map<String, Map<String, String>> settings = new LinkedHashMap<>();
-        settings.put("as it is", Map.of());
+        settings.put(AS_IT_IS, Map.of());
         settings.put("dependent launches", Map.of("tessera.cuda.pdl", "true"));
         settings.put("products of our own", Map.of("tessera.cuda.products", "own"));
         settings.put("both", Map.of("tessera.cuda.pdl", "true", "tessera.cuda.products", "own"));
         settings.put("attention of our own", Map.of("tessera.cuda.attention", "own"));
         settings.put("attention by cuDNN", Map.of("tessera.cuda.attention", "cudnn"));
+        settings.put(ON_BYTES, Map.of(ModelBenchmark.BYTES, "own"));
         return settings;
     }
 
@@ -59,8 +68,11 @@ final class Tuning {
         device.tune(PRODUCTS).forEach(out::println);
     }
 
-    /** Prints a line {@code CASE|MICROSECONDS} for each model. */
+    /** Prints a line {@code CASE|MICROSECONDS} for each model; one whose layers are on bytes has to be right too. */
     static void settingsHere(ModelBenchmark models, PrintWriter out) {
+        if (models.onBytes() && models.check() > 0) {
+            throw new IllegalStateException("the features of " + ON_BYTES + " are wrong");
+        }
         models.times((name, us) -> {
             out.printf(Locale.ROOT, "%s|%.2f%n", name, us);
             out.flush();
@@ -93,7 +105,8 @@ final class Tuning {
     /** Measures the models under each setting. */
     void settings(Deadline deadline) {
         SETTINGS.forEach((name, properties) -> {
-            if (deadline.passed()) {
+            if (deadline.passed()
+                    || (name.equals(ON_BYTES) && !device.architecture().equals(WITH_BYTES))) {
                 return;
             }
             Map<String, Object> entry = new LinkedHashMap<>();

@@ -56,11 +56,13 @@ final class CudaCode {
             "optimiser",
             "patches",
             "products",
+            "products_int8",
             "random",
             "tokens");
 
     /** What a source may include. */
-    static final List<String> HEADERS = List.of("tessera.cuh", "mma.cuh", "wgmma.cuh", "tma.cuh", "attention.cuh");
+    static final List<String> HEADERS = List.of(
+            "tessera.cuh", "mma.cuh", "wgmma.cuh", "tma.cuh", "attention.cuh", "product_shapes.cuh", "products.cuh");
 
     /** How long to wait for another process that compiles the same source: several times what that takes. */
     private static final Duration PATIENCE = Duration.ofMinutes(3);

@@ -3,6 +3,7 @@ package tessera.kernels.cuda;
 import java.lang.foreign.MemorySegment;
 import java.time.Duration;
 import java.util.List;
+import java.util.Optional;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.function.Consumer;
 import java.util.function.Supplier;
@@ -12,6 +13,7 @@ import tessera.kernels.Communicator;
 import tessera.kernels.DType;
 import tessera.kernels.Device;
 import tessera.kernels.DeviceException;
+import tessera.kernels.Int8Kernels;
 import tessera.kernels.Kernels;
 import tessera.kernels.Stream;
 import tessera.natives.NativeLibraryException;
@@ -50,6 +52,7 @@ public final class CudaDevice extends Device {
     private final CudaStream defaultStream;
     private final CudaTransfers transfers = new CudaTransfers(this);
     private final Kernels kernels = kernels(this);
+    private final CudaInt8 bytes = new CudaInt8(this, kernels);
     private final CudaFunction writeVariables = new CudaModule(this, "graph").function("write_variables");
     private final AtomicInteger recordings = new AtomicInteger();
     private volatile boolean tf32;
@@ -419,6 +422,11 @@ public final class CudaDevice extends Device {
     @Override
     public Kernels kernels() {
         return kernels;
+    }
+
+    @Override
+    public Optional<Int8Kernels> int8() {
+        return bytes.available() ? Optional.of(bytes) : Optional.empty();
     }
 
     @Override

@@ -131,9 +131,9 @@ final class CudaLaunch {
     }
 
     /**
-     * A matrix of bf16 by rows as the tensor memory accelerator takes it, in boxes of 64 columns; see tma.cuh.
+     * A matrix of bf16 or of bytes by rows as the tensor memory accelerator takes it, in boxes that are 128 bytes wide; see tma.cuh.
      *
-     * @param stride distance of rows in elements, a multiple of 8
+     * @param stride distance of rows in elements, of 16 bytes or a multiple
      */
     CudaLaunch matrix(Buffer value, long rows, long columns, long stride, int boxRows) {
         int at = place(CudaDriver.TENSOR_MAP_BYTES, CudaDriver.TENSOR_MAP_ALIGNMENT);
@@ -142,6 +142,7 @@ final class CudaLaunch {
                 value.address(),
                 rows,
                 columns,
+                value.dtype().bytes(),
                 stride * value.dtype().bytes(),
                 boxRows);
         return this;

@@ -82,8 +82,14 @@ public final class CudaDriver {
     @CName("alignof(CUtensorMap)")
     public static final int TENSOR_MAP_ALIGNMENT = 128;
 
+    @CName("CU_TENSOR_MAP_DATA_TYPE_UINT8")
+    private static final int TENSOR_UINT8 = 0;
+
     @CName("CU_TENSOR_MAP_DATA_TYPE_BFLOAT16")
     private static final int TENSOR_BFLOAT16 = 9;
+
+    /** Bytes of a row of a box, over which it is swizzled. */
+    private static final int TENSOR_BOX_BYTES = 128;
 
     @CName("CU_TENSOR_MAP_INTERLEAVE_NONE")
     private static final int TENSOR_PLAIN = 0;
@@ -700,20 +706,22 @@ public final class CudaDriver {
     }
 
     /**
-     * Describes a matrix of bf16 by rows, and boxes of it, 64 columns wide and swizzled over 128 bytes, for the copies of compute
-     * capability 9.0 and later; zeros lie outside the matrix.
+     * Describes a matrix of bf16 or of bytes by rows, and boxes of it, 128 bytes wide and swizzled over as many, for the copies of
+     * compute capability 9.0 and later; zeros lie outside the matrix.
      *
      * @param map address of {@link #TENSOR_MAP_BYTES} bytes to write
      * @param address of the matrix on the device, a multiple of 16
+     * @param elementBytes 2 for bf16, 1 for bytes
      * @param rowBytes distance of rows, a multiple of 16
      * @param boxRows at most 256
      */
-    public static void encodeTensorMap(long map, long address, long rows, long columns, long rowBytes, int boxRows) {
+    public static void encodeTensorMap(
+            long map, long address, long rows, long columns, int elementBytes, long rowBytes, int boxRows) {
         MemorySegment sizes = TensorMapEncodeTiled.SIZES.get();
         sizes.set(JAVA_LONG, 0, columns);
         sizes.set(JAVA_LONG, 8, rows);
         sizes.set(JAVA_LONG, 16, rowBytes);
-        sizes.set(JAVA_INT, 24, 64);
+        sizes.set(JAVA_INT, 24, TENSOR_BOX_BYTES / elementBytes);
         sizes.set(JAVA_INT, 28, boxRows);
         sizes.set(JAVA_INT, 32, 1);
         sizes.set(JAVA_INT, 36, 1);
@@ -721,7 +729,7 @@ public final class CudaDriver {
         try {
             check("cuTensorMapEncodeTiled", (int) TensorMapEncodeTiled.HANDLE.invokeExact(
                     map,
-                    TENSOR_BFLOAT16,
+                    elementBytes == 1 ? TENSOR_UINT8 : TENSOR_BFLOAT16,
                     2,
                     address,
                     at,

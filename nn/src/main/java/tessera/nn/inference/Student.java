@@ -148,8 +148,8 @@ public final class Student implements AutoCloseable {
     /**
      * As {@link #load(Path, Device)}, computing in a type of the caller's.
      *
-     * @param compute f32, or bf16 on a GPU or a CPU that has {@link Device#bf16} (norms' statistics, softmax and features stay f32); a file on bytes takes f32
-     * @throws IllegalArgumentException also if the file is on bytes and the device a GPU
+     * @param compute f32, or bf16 on a GPU or a CPU that has {@link Device#bf16} (norms' statistics, softmax and features stay f32); a file on bytes takes f32 on a CPU
+     * @throws IllegalArgumentException also if the device does not compute in that type
      */
     public static Student load(Path file, Device device, DType compute) {
         try (Checkpoint checkpoint = Checkpoint.read(file)) {
@@ -218,11 +218,7 @@ public final class Student implements AutoCloseable {
     }
 
     private static void requireForInt8(Device device, DType compute) {
-        if (!device.isHost()) {
-            throw new IllegalArgumentException("the student's weights are int8, which is for CPUs, but the device is "
-                    + device + "; pass the CPU, or the student that it was made from");
-        }
-        if (compute != DType.F32) {
+        if (device.isHost() && compute != DType.F32) {
             throw new IllegalArgumentException("the student's weights are int8 and " + compute
                     + " is asked for; pass f32, in which everything but its linear layers is computed, or the student"
                     + " that it was made from");
@@ -296,7 +292,10 @@ public final class Student implements AutoCloseable {
             throw new IllegalArgumentException(
                     "the student's weights are int8 already; pass the student that it was made from");
         }
-        requireForInt8(device(), DType.F32);
+        if (!device().isHost()) {
+            throw new IllegalArgumentException("a student is quantised on a CPU but this one is on " + device()
+                    + "; load it on the CPU, quantise and save it, and load that file on " + device());
+        }
     }
 
     private Student quantize(Int8Layers layers) {
