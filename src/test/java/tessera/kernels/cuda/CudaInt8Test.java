@@ -41,7 +41,7 @@ class CudaInt8Test {
     private static final double TOLERANCE = 1.0 / 256;
 
     private static final Device CPU = Device.cpu();
-    private static final Int8Kernels REFERENCE = new ScalarInt8();
+    private static final Int8Kernels REFERENCE = new ScalarInt8(Int8Kernels.LARGEST_INPUT);
     private static final int CAPABILITY = 90;
 
     /** The fake device once more, as it is when it has this capability; like any device never closed. */

@@ -121,8 +121,8 @@ final class CudaInt8 implements Int8Kernels {
         static final Rounding OF_GELU = new Rounding(0, LARGEST_INPUT, GELU_OFFSET, 0, LARGEST_INPUT, -ZERO);
 
         static Rounding of(InputRange input) {
-            int zero = input.zero();
-            return new Rounding(input.scale(), 1, 0, -zero, LARGEST_INPUT - zero, zero - ZERO);
+            int zero = input.zero(LARGEST_INPUT);
+            return new Rounding(input.scale(LARGEST_INPUT), 1, 0, -zero, LARGEST_INPUT - zero, zero - ZERO);
         }
 
         /** What a byte's scale is added to. */
