@@ -12,8 +12,9 @@ import tessera.kernels.Matmul.PackedWeight;
  * are cut off. The sums of integer products are exact; what follows them is computed in f32, and biases, addends and results are of the
  * type {@link #data}. So a row of the result depends on nothing but the same row of the input. A row that holds a value which is not finite gives NaN, as does a channel of the weight.
  *
- * <p>The largest u is {@value #LARGEST_INPUT} where the processor adds up products in 32 bits (VNNI, AMX), and {@value #LARGEST_INPUT_IN_PAIRS} where it adds up
- * two of them in 16 bits (AVX2), which saturate beyond: 2 * 128 * 127 does not. So the steps of inputs are twice as large there.
+ * <p>The largest u is {@value #LARGEST_INPUT} where the processor adds up products in 32 bits (VNNI, AMX), and
+ * {@value #LARGEST_INPUT_IN_PAIRS} where it adds up two of them in 16 bits (AVX2), which saturate beyond: 2 * 128 * 127 does not. So the
+ * steps of inputs are twice as large there.
  *
  * <p>The method is that of Jacob et al., "Quantization and training of neural networks for efficient integer-arithmetic-only
  * inference", CVPR 2018, section 2.1, with the scales of inputs dynamic (per row). Thread-safe.

@@ -31,7 +31,7 @@ import tessera.tensor.Scope;
         name = "quantize",
         description = {
             "Make a student that computes its linear layers on bytes (int8): two to three times as fast on a CPU with VNNI or"
-                    + " AMX, 1.4 to 1.9 times with AVX2 alone, and a quarter of the size.",
+                    + " AMX, less with AVX2 alone, and a quarter of the size.",
             "Weights get a scale for each output. Inputs get one for each token as they come; with --calibrate each layer's"
                     + " range is measured on clips and kept. Heads of the file are kept, and heads that were learned with the"
                     + " student serve the new one too.",

@@ -259,8 +259,9 @@ public final class Student implements AutoCloseable {
      * The same student with its linear layers on bytes ({@link Int8Layers}): weights s8 with a scale for each output channel,
      * inputs u8 with a scale for each token, sums exact; the patch embedding, the projections of attention and the MLPs are such
      * layers. Attention's products are bf16 where the CPU multiplies that; norms, softmax, positions and heads stay f32. On a CPU with
-     * VNNI or AMX it is two to three times as fast, with AVX2 alone 1.4 to 1.9 times, and there inputs have 7 bits; features keep a cosine above .99 with those of f32 where the model
-     * has no inputs that are far larger than the others of their row (measure it: compare {@link #features} of both).
+     * VNNI or AMX it is two to three times as fast, with AVX2 alone its layers take about half of their time, and there inputs have 7
+     * bits; features keep a cosine above .99 with those of f32 where the model has no inputs that are far larger than the others of
+     * their row (measure it: compare {@link #features} of both).
      *
      * <p>With clips the ranges of all inputs are measured on them in f32 and kept: the least and the largest value of each layer,
      * beyond which values are later cut off. That saves looking at every row, and is coarser where tokens differ in size.

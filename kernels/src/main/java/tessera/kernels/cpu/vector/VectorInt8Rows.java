@@ -140,64 +140,27 @@ final class VectorInt8Rows {
             boolean gelu,
             MemorySegment y,
             long to) {
-        // The loops are apart: together they were compiled to some ten times as many instructions.
-        if (gelu) {
-            finishGelu(x, at, n, scale, bias, biasFrom, addend, y, to);
-        } else if (addend != null) {
-            finishAdded(x, at, n, scale, bias, biasFrom, addend, y, to);
-        } else {
-            finishPlain(x, at, n, scale, bias, biasFrom, y, to);
-        }
         int end = whole(n);
+        FloatVector factor = all(scale);
+        if (gelu) {
+            for (int j = 0; j < end; j += LANES) {
+                FloatVector v = load(x, at + j).fma(factor, load(bias, biasFrom + j));
+                store(VectorMath.gelu(addend == null ? v : v.add(load(addend, to + j))), y, to + j);
+            }
+        } else if (addend != null) {
+            for (int j = 0; j < end; j += LANES) {
+                store(load(x, at + j).fma(factor, load(bias, biasFrom + j)).add(load(addend, to + j)), y, to + j);
+            }
+        } else {
+            for (int j = 0; j < end; j += LANES) {
+                store(load(x, at + j).fma(factor, load(bias, biasFrom + j)), y, to + j);
+            }
+        }
         if (end < n) {
             VectorMask<Float> mask = first(n - end);
-            FloatVector v = load(x, at + end, mask).fma(all(scale), load(bias, biasFrom + end, mask));
+            FloatVector v = load(x, at + end, mask).fma(factor, load(bias, biasFrom + end, mask));
             v = addend == null ? v : v.add(load(addend, to + end, mask));
             store(gelu ? VectorMath.gelu(v) : v, y, to + end, mask);
-        }
-    }
-
-    private static void finishPlain(
-            MemorySegment x, long at, int n, float scale, MemorySegment bias, long biasFrom, MemorySegment y, long to) {
-        FloatVector factor = all(scale);
-        int end = whole(n);
-        for (int j = 0; j < end; j += LANES) {
-            store(load(x, at + j).fma(factor, load(bias, biasFrom + j)), y, to + j);
-        }
-    }
-
-    private static void finishAdded(
-            MemorySegment x,
-            long at,
-            int n,
-            float scale,
-            MemorySegment bias,
-            long biasFrom,
-            MemorySegment addend,
-            MemorySegment y,
-            long to) {
-        FloatVector factor = all(scale);
-        int end = whole(n);
-        for (int j = 0; j < end; j += LANES) {
-            store(load(x, at + j).fma(factor, load(bias, biasFrom + j)).add(load(addend, to + j)), y, to + j);
-        }
-    }
-
-    private static void finishGelu(
-            MemorySegment x,
-            long at,
-            int n,
-            float scale,
-            MemorySegment bias,
-            long biasFrom,
-            @Nullable MemorySegment addend,
-            MemorySegment y,
-            long to) {
-        FloatVector factor = all(scale);
-        int end = whole(n);
-        for (int j = 0; j < end; j += LANES) {
-            FloatVector v = load(x, at + j).fma(factor, load(bias, biasFrom + j));
-            store(VectorMath.gelu(addend == null ? v : v.add(load(addend, to + j))), y, to + j);
         }
     }
 
