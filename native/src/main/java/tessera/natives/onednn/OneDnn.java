@@ -10,6 +10,7 @@ import java.lang.foreign.MemorySegment;
 import java.lang.foreign.SymbolLookup;
 import java.lang.invoke.MethodHandle;
 import java.lang.invoke.MethodHandles;
+import java.lang.ref.Reference;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
@@ -191,28 +192,45 @@ public final class OneDnn {
      * @param type {@link #F32} or another type of elements
      */
     public static long matrixDesc(int type, long rows, long columns, long rowStride, long columnStride) {
-        try (Arena arena = Arena.ofConfined()) {
-            MemorySegment dims = arena.allocateFrom(JAVA_LONG, rows, columns);
-            MemorySegment strides = arena.allocateFrom(JAVA_LONG, rowStride, columnStride);
+        MemorySegment dims = numbers(rows, columns);
+        MemorySegment strides = numbers(rowStride, columnStride);
+        try {
             return MEMORY_DESC_CREATE_WITH_STRIDES.create(2, dims.address(), type, strides.address());
+        } finally {
+            Reference.reachabilityFence(dims);
+            Reference.reachabilityFence(strides);
         }
     }
 
     /** Descriptor of an f32 vector. */
     public static long vectorDesc(long length) {
-        try (Arena arena = Arena.ofConfined()) {
-            MemorySegment dims = arena.allocateFrom(JAVA_LONG, length);
-            MemorySegment strides = arena.allocateFrom(JAVA_LONG, 1);
+        MemorySegment dims = numbers(length);
+        MemorySegment strides = numbers(1);
+        try {
             return MEMORY_DESC_CREATE_WITH_STRIDES.create(1, dims.address(), F32, strides.address());
+        } finally {
+            Reference.reachabilityFence(dims);
+            Reference.reachabilityFence(strides);
         }
     }
 
     /** Descriptor of a matrix whose layout the primitive chooses. */
     public static long matrixDescAny(int type, long rows, long columns) {
-        try (Arena arena = Arena.ofConfined()) {
-            MemorySegment dims = arena.allocateFrom(JAVA_LONG, rows, columns);
+        MemorySegment dims = numbers(rows, columns);
+        try {
             return MEMORY_DESC_CREATE_WITH_TAG.create(2, dims.address(), type, FORMAT_ANY);
+        } finally {
+            Reference.reachabilityFence(dims);
         }
+    }
+
+    /**
+     * Numbers that the library reads or writes, in memory of no one thread: after a process has used memory of one, the compiler asks in loops over
+     * any memory whose it is, before the loop, where the answer is wrong for memory of all; the loop is compiled once more then,
+     * and vectors in it take twice to three times as long.
+     */
+    private static MemorySegment numbers(long... values) {
+        return Arena.ofAuto().allocateFrom(JAVA_LONG, values);
     }
 
     public static long memoryDescClone(long desc) {
@@ -317,13 +335,9 @@ public final class OneDnn {
 
     /** Name of the implementation that was chosen, for example {@code brg_matmul:avx512_core}. */
     public static String implementation(long desc) {
-        try (Arena arena = Arena.ofConfined()) {
-            MemorySegment out = arena.allocate(JAVA_LONG);
-            PRIMITIVE_DESC_QUERY.run(desc, QUERY_IMPLEMENTATION, 0, out.address());
-            return MemorySegment.ofAddress(out.get(JAVA_LONG, 0))
-                    .reinterpret(256)
-                    .getString(0);
-        }
+        MemorySegment out = numbers(0);
+        PRIMITIVE_DESC_QUERY.run(desc, QUERY_IMPLEMENTATION, 0, out.address());
+        return MemorySegment.ofAddress(out.get(JAVA_LONG, 0)).reinterpret(256).getString(0);
     }
 
     public static long primitiveCreate(long desc) {
@@ -476,11 +490,9 @@ public final class OneDnn {
 
         /** What it makes: its first argument says where to write that, the others are these. */
         long create(long b, long c, long d, long e, long f, long g) {
-            try (Arena arena = Arena.ofConfined()) {
-                MemorySegment made = arena.allocate(JAVA_LONG);
-                check(call(made.address(), b, c, d, e, f, g));
-                return made.get(JAVA_LONG, 0);
-            }
+            MemorySegment made = numbers(0);
+            check(call(made.address(), b, c, d, e, f, g));
+            return made.get(JAVA_LONG, 0);
         }
 
         long create(long b, long c, long d, long e, long f) {
