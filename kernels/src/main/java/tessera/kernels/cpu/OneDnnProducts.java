@@ -300,8 +300,7 @@ final class OneDnnProducts {
         int threads = OneDnn.threads();
         Context context = CONTEXTS.borrow();
         OneDnn.setThreads(1);
-        try (Made made = new Made();
-                Arena arena = Arena.ofConfined()) {
+        try (Made made = new Made()) {
             long stored = made.keep(
                     isPointwise(types)
                             ? OneDnn.pixelWeightsDesc(type, weight.n, weight.k, ldw)
@@ -319,11 +318,9 @@ final class OneDnnProducts {
                 made.keep(OneDnn.memoryCreate(scratch, ENGINE, scratchAddress), OneDnn::memoryDestroy)
             };
             int[] numbers = {OneDnn.ARG_SRC, OneDnn.ARG_DST, OneDnn.ARG_SCRATCHPAD};
-            OneDnn.primitiveExecute(
-                    reorder,
-                    context.stream,
-                    numbers.length,
-                    arguments(arena, numbers, memories).address());
+            MemorySegment arguments = arguments(Arena.ofAuto(), numbers, memories);
+            OneDnn.primitiveExecute(reorder, context.stream, numbers.length, arguments.address());
+            Reference.reachabilityFence(arguments);
         } finally {
             CONTEXTS.giveBack(context);
             OneDnn.setThreads(threads);

@@ -11,6 +11,7 @@ import java.lang.foreign.MemorySegment;
 import java.lang.foreign.SymbolLookup;
 import java.lang.invoke.MethodHandle;
 import java.lang.invoke.MethodHandles;
+import java.lang.ref.Reference;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Collections;
@@ -200,54 +201,61 @@ public final class OneDnn {
      * @param type {@link #F32} or another type of elements
      */
     public static long matrixDesc(int type, long rows, long columns, long rowStride, long columnStride) {
-        try (Arena arena = Arena.ofConfined()) {
-            MemorySegment dims = arena.allocateFrom(JAVA_LONG, rows, columns);
-            MemorySegment strides = arena.allocateFrom(JAVA_LONG, rowStride, columnStride);
-            return MEMORY_DESC_CREATE_WITH_STRIDES.create(2, dims.address(), type, strides.address());
-        }
+        return memoryDesc(type, numbers(rows, columns), numbers(rowStride, columnStride));
     }
 
     /** Descriptor of an f32 vector. */
     public static long vectorDesc(long length) {
-        try (Arena arena = Arena.ofConfined()) {
-            MemorySegment dims = arena.allocateFrom(JAVA_LONG, length);
-            MemorySegment strides = arena.allocateFrom(JAVA_LONG, 1);
-            return MEMORY_DESC_CREATE_WITH_STRIDES.create(1, dims.address(), F32, strides.address());
-        }
+        return memoryDesc(F32, numbers(length), numbers(1));
     }
 
     /** Descriptor of a matrix whose layout the primitive chooses. */
     public static long matrixDescAny(int type, long rows, long columns) {
-        try (Arena arena = Arena.ofConfined()) {
-            MemorySegment dims = arena.allocateFrom(JAVA_LONG, rows, columns);
-            return MEMORY_DESC_CREATE_WITH_TAG.create(2, dims.address(), type, FORMAT_ANY);
-        }
+        return memoryDescAny(type, numbers(rows, columns));
     }
 
     /** Descriptor of a matrix without gaps whose rows are the pixels of an image of so many channels. */
     public static long pixelsDesc(int type, long pixels, long channels) {
-        try (Arena arena = Arena.ofConfined()) {
-            MemorySegment dims = arena.allocateFrom(JAVA_LONG, 1, channels, pixels, 1);
-            MemorySegment strides = arena.allocateFrom(JAVA_LONG, pixels * channels, 1, channels, channels);
-            return MEMORY_DESC_CREATE_WITH_STRIDES.create(4, dims.address(), type, strides.address());
-        }
+        return memoryDesc(
+                type, numbers(1, channels, pixels, 1), numbers(pixels * channels, 1, channels, channels));
     }
 
     /** Descriptor of the weight of a convolution of single pixels, a matrix of {@code outputs} rows. */
     public static long pixelWeightsDesc(int type, long outputs, long inputs, long rowStride) {
-        try (Arena arena = Arena.ofConfined()) {
-            MemorySegment dims = arena.allocateFrom(JAVA_LONG, outputs, inputs, 1, 1);
-            MemorySegment strides = arena.allocateFrom(JAVA_LONG, rowStride, 1, 1, 1);
-            return MEMORY_DESC_CREATE_WITH_STRIDES.create(4, dims.address(), type, strides.address());
-        }
+        return memoryDesc(type, numbers(outputs, inputs, 1, 1), numbers(rowStride, 1, 1, 1));
     }
 
     /** The same of a layout that the primitive chooses. */
     public static long pixelWeightsDescAny(int type, long outputs, long inputs) {
-        try (Arena arena = Arena.ofConfined()) {
-            MemorySegment dims = arena.allocateFrom(JAVA_LONG, outputs, inputs, 1, 1);
-            return MEMORY_DESC_CREATE_WITH_TAG.create(4, dims.address(), type, FORMAT_ANY);
+        return memoryDescAny(type, numbers(outputs, inputs, 1, 1));
+    }
+
+    private static long memoryDesc(int type, MemorySegment dims, MemorySegment strides) {
+        try {
+            return MEMORY_DESC_CREATE_WITH_STRIDES.create(
+                    dims.byteSize() / Long.BYTES, dims.address(), type, strides.address());
+        } finally {
+            Reference.reachabilityFence(dims);
+            Reference.reachabilityFence(strides);
         }
+    }
+
+    private static long memoryDescAny(int type, MemorySegment dims) {
+        try {
+            return MEMORY_DESC_CREATE_WITH_TAG.create(
+                    dims.byteSize() / Long.BYTES, dims.address(), type, FORMAT_ANY);
+        } finally {
+            Reference.reachabilityFence(dims);
+        }
+    }
+
+    /**
+     * Numbers that the library reads or writes, in memory of no one thread: after a process has used memory of one, the compiler asks in loops over
+     * any memory whose it is, before the loop, where the answer is wrong for memory of all; the loop is compiled once more then,
+     * and slower.
+     */
+    private static MemorySegment numbers(long... values) {
+        return Arena.ofAuto().allocateFrom(JAVA_LONG, values);
     }
 
     public static long memoryDescClone(long desc) {
@@ -348,10 +356,10 @@ public final class OneDnn {
      */
     public static long pixelConvolutionDescCreate(
             long engine, long source, long weights, long bias, long destination, long attr) {
-        try (Arena arena = Arena.ofConfined()) {
-            long ones = arena.allocateFrom(JAVA_LONG, 1, 1).address();
-            long zeros = arena.allocateFrom(JAVA_LONG, 0, 0).address();
-            MemorySegment made = arena.allocate(JAVA_LONG);
+        MemorySegment ones = numbers(1, 1);
+        MemorySegment zeros = numbers(0, 0);
+        MemorySegment made = numbers(0);
+        try {
             CONVOLUTION_DESC_CREATE.check((long) LongCall.CALL.invokeExact(
                     CONVOLUTION_DESC_CREATE.address,
                     made.address(),
@@ -362,14 +370,17 @@ public final class OneDnn {
                     weights,
                     bias,
                     destination,
-                    ones,
-                    zeros,
-                    zeros,
-                    zeros,
+                    ones.address(),
+                    zeros.address(),
+                    zeros.address(),
+                    zeros.address(),
                     attr));
             return made.get(JAVA_LONG, 0);
         } catch (Throwable thrown) {
             throw rethrow(thrown);
+        } finally {
+            Reference.reachabilityFence(ones);
+            Reference.reachabilityFence(zeros);
         }
     }
 
@@ -389,13 +400,9 @@ public final class OneDnn {
 
     /** Name of the implementation that was chosen, for example {@code brg_matmul:avx512_core}. */
     public static String implementation(long desc) {
-        try (Arena arena = Arena.ofConfined()) {
-            MemorySegment out = arena.allocate(JAVA_LONG);
-            PRIMITIVE_DESC_QUERY.run(desc, QUERY_IMPLEMENTATION, 0, out.address());
-            return MemorySegment.ofAddress(out.get(JAVA_LONG, 0))
-                    .reinterpret(256)
-                    .getString(0);
-        }
+        MemorySegment out = numbers(0);
+        PRIMITIVE_DESC_QUERY.run(desc, QUERY_IMPLEMENTATION, 0, out.address());
+        return MemorySegment.ofAddress(out.get(JAVA_LONG, 0)).reinterpret(256).getString(0);
     }
 
     public static long primitiveCreate(long desc) {
@@ -561,11 +568,9 @@ public final class OneDnn {
 
         /** What it makes: its first argument says where to write that, the others are these. */
         long create(long b, long c, long d, long e, long f, long g) {
-            try (Arena arena = Arena.ofConfined()) {
-                MemorySegment made = arena.allocate(JAVA_LONG);
-                check(call(made.address(), b, c, d, e, f, g));
-                return made.get(JAVA_LONG, 0);
-            }
+            MemorySegment made = numbers(0);
+            check(call(made.address(), b, c, d, e, f, g));
+            return made.get(JAVA_LONG, 0);
         }
 
         long create(long b, long c, long d, long e, long f) {
