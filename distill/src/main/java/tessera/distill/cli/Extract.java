@@ -105,7 +105,9 @@ final class Extract extends ToolCommand {
     @Option(
             names = "--fps",
             paramLabel = "N",
-            description = "Frames a second of folders of frames, and of frame numbers in annotations that do not tell.")
+            description =
+                    "Frames a second of folders of frames, and of frame numbers in annotations that do not tell. Default: 25"
+                            + " of folders; of numbers, the video's own rate")
     private double fps;
 
     @Option(names = "--flow", description = "Compute optical flow (dense inverse search).")

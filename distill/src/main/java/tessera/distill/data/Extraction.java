@@ -26,6 +26,7 @@ import java.util.stream.Collectors;
 import tessera.distill.data.annotation.Segment;
 import tessera.distill.video.ClipCut;
 import tessera.distill.video.ClipFolder;
+import tessera.distill.video.DecodeOptions;
 import tessera.distill.video.OpticalFlow;
 import tessera.tensor.io.AtomicFile;
 
@@ -44,7 +45,8 @@ import tessera.tensor.io.AtomicFile;
  * @param modalities of RGB, flow, pose, boxes and audio one or more. Flow is computed unless it is given, sound is that of the video
  * @param given folders of what was computed before, laid out as that of the recordings: {@code FLOW} with an array [H, W, 2] for each
  *     frame, {@code POSE} with heat maps [h, w, 21] for each frame or joints as JSON, {@code BOXES} with JSON
- * @param rate frames of a second of frame folders, and of frame numbers whose annotations do not tell it; 0 if unknown
+ * @param rate frames in a second of frame folders, counting those that are there, and of frame numbers whose annotations do not tell it;
+ *     0 if unknown: folders have {@link DecodeOptions#PICTURE_RATE} then, which is told
  * @param skipBroken whether recordings or parts that cannot be read are left out, and their number told; if not, the first is refused
  * @param mostBroken share of the sources that may be left out; more are refused
  * @param threads that work at the same time, on several recordings or the clips of one

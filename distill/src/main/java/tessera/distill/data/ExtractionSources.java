@@ -30,6 +30,7 @@ import tessera.distill.data.annotation.Annotation;
 import tessera.distill.data.annotation.Annotation.Place;
 import tessera.distill.data.annotation.Segment;
 import tessera.distill.video.ClipFolder;
+import tessera.distill.video.PictureFolder;
 import tessera.distill.video.VideoException;
 import tessera.tensor.io.AtomicFile;
 
@@ -97,8 +98,7 @@ public record ExtractionSources(List<Extraction.Source> sources, SortedMap<Strin
     }
 
     private static boolean isPictures(Path path) {
-        return Files.isDirectory(path)
-                && FrameFiles.find(path, FrameFiles.PICTURES).isPresent();
+        return Files.isDirectory(path) && PictureFolder.isRecording(path);
     }
 
     private static void requireRecording(Path path) {
