@@ -291,7 +291,7 @@ public record Extraction(
     /** Makes the folder one of clips that are cut so. */
     private void claim(Path out) throws IOException {
         Files.createDirectories(out);
-        Path file = out.resolve("cut.txt");
+        Path file = out.resolve(ClipFolder.EXTRACTED);
         String own = settings(cut) + " "
                 + modalities.stream().sorted().map(Modality::id).collect(Collectors.joining(","));
         for (Map.Entry<Modality, Path> folder : new TreeMap<>(given).entrySet()) {
@@ -307,7 +307,22 @@ public record Extraction(
                         + difference(before, own) + "); use another folder, or delete this one to start again");
             }
         } else {
+            requireUnused(out);
             write(file, own);
+        }
+    }
+
+    /** What lies there already would be trained on as a clip, or be lost; modalities from elsewhere may lie beside those that are cut. */
+    private void requireUnused(Path out) {
+        Set<String> others = Modality.KNOWN.stream()
+                .filter(modality -> !modalities.contains(modality))
+                .map(Modality::id)
+                .collect(Collectors.toSet());
+        List<Path> found = ClipFolder.list(out, entry -> !others.contains(String.valueOf(entry.getFileName())));
+        if (!found.isEmpty()) {
+            throw new IllegalArgumentException(
+                    out + " holds other files, such as " + found.getFirst().getFileName()
+                            + ", and no clips of an extraction; name a new or an empty folder");
         }
     }
 

@@ -283,8 +283,11 @@ public record ExtractionSources(List<Extraction.Source> sources, SortedMap<Strin
                 .filter(annotation -> annotation.split().equalsIgnoreCase(split))
                 .toList();
         if (chosen.isEmpty()) {
-            throw new IllegalArgumentException("no annotation is of the split '" + split + "'; pass one of "
-                    + splits.keySet() + ", or none for all");
+            splits.remove("");
+            throw new IllegalArgumentException("no annotation is of the split '" + split + "'; "
+                    + (splits.isEmpty()
+                            ? "they name none, so leave it away"
+                            : "pass one of " + splits.keySet() + ", or none for all"));
         }
         return chosen;
     }

@@ -141,13 +141,14 @@ final class Headers {
 
     /** Of several tracks the one that players take, which files mark as the default; the first where none has what is needed. */
     private static int shown(SortedMap<Integer, Map<String, String>> tracks, String needed) {
-        List<Integer> usable = tracks.keySet().stream()
-                .filter(track -> number(tracks.get(track), needed).isPresent())
+        List<Map.Entry<Integer, Map<String, String>>> usable = tracks.entrySet().stream()
+                .filter(track -> number(track.getValue(), needed).isPresent())
                 .toList();
         return usable.stream()
-                .filter(track -> "1".equals(tracks.get(track).get("default")))
+                .filter(track -> "1".equals(track.getValue().get("default")))
                 .findFirst()
                 .or(() -> usable.stream().findFirst())
+                .map(Map.Entry::getKey)
                 .orElse(0);
     }
 

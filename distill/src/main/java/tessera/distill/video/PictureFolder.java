@@ -210,7 +210,7 @@ public final class PictureFolder {
 
     /** What the file of a number would be called, after those that are there. */
     public Path name(long number) {
-        String pattern = String.valueOf(byNumber.firstEntry().getValue().getFileName());
+        String pattern = String.valueOf(files.getFirst().getFileName());
         Matcher digits = LAST_NUMBER.matcher(pattern);
         if (!digits.matches()) {
             throw new IllegalStateException(pattern + " has no number");
