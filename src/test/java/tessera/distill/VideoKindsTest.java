@@ -19,8 +19,10 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.ValueSource;
 import tessera.distill.video.ClipCut;
+import tessera.distill.video.SoundTrack;
 import tessera.distill.video.Video;
 import tessera.distill.video.VideoException;
+import tessera.distill.video.VideoReader;
 import tessera.nn.inference.VideoClip;
 
 /** Kinds of files that readers of videos stumble over: what they hold is shown, or they are refused in a line. */
@@ -179,5 +181,34 @@ class VideoKindsTest {
         List<VideoClip> clips = Video.cut(broken, ClipCut.every(1, 5, 16, 16));
         assertTrue(clips.size() >= 1, clips::toString);
         assertArrayEquals(new int[] {0, 2, 4, 6, 8}, MadeVideo.numbers(clips.getFirst()));
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"mp4", "mkv", "mov"})
+    void ofSeveralTracksTheDefaultIsShown(String kind) {
+        String second =
+                " -f lavfi -i color=white:s=24x16:r=10:d=2 -f lavfi -i sine=r=16000:d=2 -f lavfi -i anullsrc=r=16000:d=2";
+        String all = MadeVideo.ramp("16x16", 10, 2) + second
+                + " -t 2 -map 0 -map 1 -map 2 -map 3 -c:v mpeg4 -q:v 2 -c:a aac";
+        Path last = MadeVideo.write(
+                folder.resolve("last." + kind),
+                all + " -disposition:v:0 0 -disposition:v:1 default -disposition:a:0 0 -disposition:a:1 default");
+        assertEquals(24, VideoReader.probe(last).width());
+        VideoClip white = Video.cut(last, ClipCut.every(1, 4, 8, 8).part(.5, 1)).getFirst();
+        assertTrue((white.pixels()[0] & 0xFF) > 240, "the second track is white, not " + (white.pixels()[0] & 0xFF));
+        assertTrue(loudest(last) < 100, "the second track is silent, not " + loudest(last));
+        Path none = MadeVideo.write(
+                folder.resolve("none." + kind),
+                all + " -disposition:v:0 0 -disposition:v:1 0 -disposition:a:0 0 -disposition:a:1 0");
+        assertEquals(16, VideoReader.probe(none).width());
+        assertTrue(loudest(none) > 1000, "the first track sounds, not " + loudest(none));
+    }
+
+    private static int loudest(Path video) {
+        int loudest = 0;
+        for (short sample : SoundTrack.read(video, 0, 1, 16_000)) {
+            loudest = Math.max(loudest, Math.abs(sample));
+        }
+        return loudest;
     }
 }

@@ -13,6 +13,7 @@ import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import tessera.Close;
 import tessera.distill.MovingVideo;
 import tessera.distill.report.Json;
 import tessera.tensor.io.ArrayData;
@@ -117,5 +118,16 @@ class TimingTest {
         Map<?, ?> timing = timing(Shell.succeed(words), 9, 36);
         assertEquals(0, number(timing, "decoding"), "there is nothing to decode");
         assertTrue(number(timing, "preparing") > 0, timing.toString());
+    }
+
+    /** A container that tells its own age as the system's makes every process younger than it is, and young ones not yet born. */
+    @Test
+    void aContainersOwnClockMakesNoTimeNegative() {
+        String process = "7 (a name) of one) S" + " 0".repeat(18) + " 1000050 9 9";
+        Close.within(TimingOption.seconds(process, "10003.00 1.0", 2.1), 2.5, 1e-9, "age");
+        Close.within(TimingOption.seconds(process, "503.00 1.0", 3.4), 3.4, 1e-9, "age");
+        Close.within(TimingOption.seconds(process, "10003.00 1.0", 60), 60, 1e-9, "age");
+        Close.within(TimingOption.seconds(process, "503.00 1.0", -.3), 0, 1e-9, "age");
+        Close.within(TimingOption.seconds("nothing", "known", -.3), 0, 1e-9, "age");
     }
 }

@@ -80,6 +80,12 @@ class AnnotationsTest {
             assertEquals(expected, read("own.csv", before + "Path;START;end;Label;split;Scene\r\n" + rows), before);
         }
         assertEquals(expected, read("own.csv", ("path;start;end;label;Split;Scene\r\n" + rows).replace(';', '\t')));
+        for (String parting : List.of(";", "\t")) {
+            assertEquals(
+                    List.of(one("a.mp4", Segment.seconds(.5, 2), "", Map.of("where, when", "wood"), "")),
+                    read("own.csv", "path;start;end;where, when\na.mp4;0,5;2;wood\n".replace(";", parting)),
+                    "what the first line has most of parts, not a comma in a name");
+        }
         assertEquals(
                 List.of(one("x;y.mp4", Segment.WHOLE, "a", Map.of(), "")),
                 read("own.csv", "path,label\nx;y.mp4,a\n"),

@@ -74,8 +74,12 @@ class ExtractionTest {
     }
 
     private VideoClip rgb(String clip) {
+        return clip(out().resolve("rgb").resolve(clip));
+    }
+
+    private static VideoClip clip(Path file) {
         try (Arena arena = Arena.ofConfined()) {
-            ArrayData array = Npy.read(out().resolve("rgb").resolve(clip), arena);
+            ArrayData array = Npy.read(file, arena);
             long[] shape = array.shape();
             byte[] pixels = array.data().toArray(ValueLayout.JAVA_BYTE);
             return new VideoClip((int) shape[0], (int) shape[1], (int) shape[2], pixels);
@@ -83,9 +87,13 @@ class ExtractionTest {
     }
 
     private float[] floats(String file, long... shape) {
+        return floats(out().resolve(file), shape);
+    }
+
+    private static float[] floats(Path file, long... shape) {
         try (Arena arena = Arena.ofConfined()) {
-            ArrayData array = Npy.read(out().resolve(file), arena);
-            assertArrayEquals(shape, array.shape(), file);
+            ArrayData array = Npy.read(file, arena);
+            assertArrayEquals(shape, array.shape(), file.toString());
             return array.floats();
         }
     }
@@ -401,14 +409,59 @@ class ExtractionTest {
         refused(
                 "frame_0000000005.npy is missing and nothing of its clip comes before it",
                 () -> extraction.run(sources, folder.resolve("other"), done -> {}, notes::add));
-        refused(
-                "does not tell its frames a second",
-                () -> new Extraction(WHOLE, Set.of(Modality.RGB), false)
-                        .run(
-                                annotated(folder.resolve("frames/rgb"), row("P01_01", Segment.seconds(0, 1), "timed")),
-                                folder.resolve("third"),
-                                done -> {},
-                                notes::add));
+        notes.clear();
+        List<Extraction.Source> timed =
+                annotated(folder.resolve("frames/rgb"), row("P01_01", Segment.seconds(0, 1), "timed"));
+        new Extraction(WHOLE, Set.of(Modality.RGB), false).run(timed, folder.resolve("timed"), done -> {}, notes::add);
+        assertArrayEquals(new int[] {3, 8, 8, 18, 23}, levels("timed/rgb/timed/P01_01_000000000_000001000-00000.npy"));
+        assertEquals(
+                "folders of frames are taken to have 25 in a second, such as " + frames
+                        + "; pass --fps where they have not",
+                notes.getFirst());
+    }
+
+    private int[] levels(String file) {
+        VideoClip clip = clip(folder.resolve(file));
+        return IntStream.range(0, clip.frames())
+                .map(t -> clip.pixels()[t * clip.frameLength()] & 0xFF)
+                .toArray();
+    }
+
+    /** Every tenth frame under its old number: times count what is there, annotated numbers are those of the files. */
+    @Test
+    void foldersOfFramesThatWereThinnedOut() throws IOException {
+        Path frames = Files.createDirectories(folder.resolve("frames/thin"));
+        Path pose = Files.createDirectories(folder.resolve("hands/thin"));
+        for (int n = 1; n <= 191; n += 10) {
+            BufferedImage image = new BufferedImage(16, 16, BufferedImage.TYPE_3BYTE_BGR);
+            for (int i = 0; i < 16 * 16; i++) {
+                image.setRGB(i % 16, i / 16, 0x010101 * n);
+            }
+            Path file = frames.resolve("frame_%010d.png".formatted(n));
+            ImageIO.write(image, "png", file.toFile());
+            float[] maps = new float[4 * 4 * 21];
+            Arrays.fill(maps, n / 255f);
+            Npy.write(pose.resolve("%d.npy".formatted(n)), ArrayData.of("pose", maps, 4, 4, 21));
+        }
+        List<Extraction.Source> sources = annotated(
+                folder.resolve("frames"),
+                row("thin", Segment.WHOLE, "all"),
+                row("thin", Segment.seconds(0, 1), "in seconds"),
+                row("thin", Segment.frames(101, 150, 0), "in frames"),
+                row("thin", Segment.every(15, 26, 0), "each fifteenth"));
+        Map<Modality, Path> given = Map.of(Modality.POSE, folder.resolve("hands"));
+        new Extraction(WHOLE, Set.of(Modality.RGB, Modality.POSE), given, 10, false, 0, 1)
+                .run(sources, folder.resolve("cut"), done -> {}, notes::add);
+        assertArrayEquals(new int[] {21, 61, 101, 141, 181}, levels("cut/rgb/all/thin-00000.npy"));
+        assertArrayEquals(
+                new int[] {11, 31, 51, 71, 91}, levels("cut/rgb/in seconds/thin_000000000_000001000-00000.npy"));
+        assertArrayEquals(
+                new int[] {101, 111, 121, 131, 141}, levels("cut/rgb/in frames/thin_f00000101_00000150-00000.npy"));
+        assertArrayEquals(
+                new int[] {21, 41, 51, 71, 81}, levels("cut/rgb/each fifteenth/thin_f00000026_00000026-00000.npy"));
+        float[] maps = floats(folder.resolve("cut/pose/all/thin-00000.npy"), 5, 4, 4, 21);
+        assertEquals(61 / 255f, maps[4 * 4 * 21]);
+        assertEquals(List.of(), notes, "what was left out is not missing");
     }
 
     private static Map<String, FileTime> times(Path folder) throws IOException {

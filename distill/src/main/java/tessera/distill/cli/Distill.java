@@ -30,6 +30,7 @@ import tessera.nn.Checkpoint;
 import tessera.nn.CheckpointException;
 import tessera.nn.Int8Layers;
 import tessera.nn.ModelConfig;
+import tessera.nn.inference.Head;
 import tessera.nn.videomae.VideoMaeConfig;
 
 /** {@code tessera distill}: teachers into an RGB student, by their features alone (MM-CDFSL) or by their class scores. */
@@ -251,6 +252,7 @@ final class Distill extends ToolCommand {
             if (Int8Layers.isInt8(checkpoint.metadata())) {
                 throw new CheckpointException(Int8Layers.NOT_TRAINED);
             }
+            Head.requireModel(checkpoint.tensors().keySet());
             config = VideoMaeConfig.fromMetadata(checkpoint.metadata());
         } catch (CheckpointException e) {
             throw new CheckpointException(file + ": " + e.getMessage());

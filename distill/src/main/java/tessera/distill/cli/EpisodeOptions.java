@@ -1,9 +1,12 @@
 package tessera.distill.cli;
 
+import java.nio.file.Path;
 import java.util.List;
 import java.util.Locale;
+import java.util.Map;
 import picocli.CommandLine.Option;
 import tessera.distill.data.Split;
+import tessera.distill.egosim.EgoSim;
 import tessera.distill.fewshot.Episode;
 import tessera.distill.fewshot.EpisodeSampler;
 
@@ -46,6 +49,34 @@ final class EpisodeOptions {
         ToolCommand.requireLeast("--ways", ways, 2);
         ToolCommand.requireLeast("--shots", shots, 1);
         ToolCommand.requireLeast("--queries", queries, 1);
+    }
+
+    /** Refuses clips that give no episode, by how many there are of each label. */
+    void require(Path clips, Map<String, Integer> counts) {
+        requireWays(counts.size(), clips.toString());
+        counts.forEach((label, count) -> requireEnough(count, "label " + label + " of " + clips, "add clips"));
+    }
+
+    /** @param perClass clips of each of EgoSim's classes */
+    void requireOfEgoSim(int perClass) {
+        requireWays(EgoSim.classes(split()).size(), "EgoSim's " + splitName());
+        requireEnough(perClass, "each class of EgoSim", "raise --per-class");
+    }
+
+    private void requireWays(int labels, String where) {
+        if (labels < ways) {
+            throw new IllegalArgumentException(where + " has " + labels + (labels == 1 ? " label" : " labels")
+                    + " but --ways is " + ways + "; lower it or add labels");
+        }
+    }
+
+    private void requireEnough(int count, String where, String remedy) {
+        long taken = (long) shots + queries;
+        if (count < taken) {
+            throw new IllegalArgumentException(where + " has " + count + (count == 1 ? " clip" : " clips")
+                    + " but an episode takes " + taken + " (--shots " + shots + " and --queries " + queries
+                    + "); lower these or " + remedy);
+        }
     }
 
     /** EgoSim's split to judge on. */

@@ -1,5 +1,6 @@
 package tessera.distill.cli;
 
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
@@ -11,6 +12,9 @@ import tessera.nn.export.HuggingFaceModel;
 import tessera.nn.export.OnnxModel;
 import tessera.nn.export.StudentWeights;
 import tessera.nn.inference.Head;
+import tessera.tensor.io.Safetensors;
+import tessera.tensor.io.SafetensorsFile;
+import tessera.tensor.io.TensorFileException;
 
 /** {@code tessera export}: a student for other programs. */
 @Command(
@@ -73,8 +77,13 @@ final class Export extends ToolCommand {
     void run() {
         masks.masking();
         if (format == Format.HF) {
+            requireNoneOf("--input", "--mask-ratio", "--ensemble", "--strategy", "--seed");
+        }
+        if (format == Format.HF) {
             Outputs.requireFolder(out);
-            Outputs.requireOther("--out", out.resolve("model.safetensors"), "--student", file);
+            Path model = out.resolve("model.safetensors");
+            Outputs.requireOther("--out", model, "--student", file);
+            requireNoTraining(model);
         } else {
             Outputs.requireFile(out);
         }
@@ -93,6 +102,33 @@ final class Export extends ToolCommand {
             to.println(out);
             notes.forEach(note -> to.println("  note: " + note));
         });
+    }
+
+    private void requireNoneOf(String... ofOnnx) {
+        for (String option : ofOnnx) {
+            if (spec().commandLine().getParseResult().hasMatchedOption(option)) {
+                throw new IllegalArgumentException(
+                        option + " is built into models of --format onnx; leave it away for hf, which has no masks");
+            }
+        }
+    }
+
+    /** A folder of pretrain has its model under the same name. */
+    private void requireNoTraining(Path model) {
+        if (Files.exists(model) && !Files.exists(out.resolve("config.json")) && !isExport(model)) {
+            throw new IllegalArgumentException(
+                    "--out " + out + " has a model.safetensors without a config.json, which is no export and would be"
+                            + " lost; name another folder");
+        }
+    }
+
+    /** Also of one that was stopped before its config.json was there. */
+    private static boolean isExport(Path model) {
+        try (SafetensorsFile file = Safetensors.open(model)) {
+            return "pt".equals(file.metadata().get("format"));
+        } catch (TensorFileException another) {
+            return false;
+        }
     }
 
     private static void tell(StudentWeights student, List<String> notes) {

@@ -105,7 +105,9 @@ final class Extract extends ToolCommand {
     @Option(
             names = "--fps",
             paramLabel = "N",
-            description = "Frames a second of folders of frames, and of frame numbers in annotations that do not tell.")
+            description =
+                    "Frames a second of folders of frames, and of frame numbers in annotations that do not tell. Default: 25"
+                            + " of folders; of numbers, the video's own rate")
     private double fps;
 
     @Option(names = "--flow", description = "Compute optical flow (dense inverse search).")
@@ -253,7 +255,14 @@ final class Extract extends ToolCommand {
                     "--size is " + size + "; give a number, or height and width such as 224x298");
         }
         int high = size.getFirst();
-        // Refuses what no training takes.
+        if (frames < 2 || frames > 1024) {
+            throw new IllegalArgumentException("--frames is " + frames + "; pass 2 to 1024");
+        }
+        if (high < 16 || high > 2048 || size.getLast() < high || size.getLast() > 4096) {
+            String given = high + (size.size() == 1 ? "" : "x" + size.getLast());
+            throw new IllegalArgumentException("--size is " + given
+                    + "; pass 16 to 2048, or height and width such as 224x298, as wide as high or wider");
+        }
         Geometry geometry = new Geometry(frames, high, Math.max(4, high / 4)).withWidth(size.getLast());
         double seconds = clipSeconds != null ? clipSeconds : annotations == null ? SECONDS : 0;
         if (!(seconds >= 0 && seconds < ClipCut.LONGEST)

@@ -5,6 +5,7 @@ import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.nio.ByteOrder;
 import java.nio.FloatBuffer;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.Arrays;
@@ -168,6 +169,11 @@ final class ExtractFeatures extends ToolCommand {
     }
 
     private ArrayData read(Arena arena) {
+        if (Files.isDirectory(clips)) {
+            throw new IllegalArgumentException(
+                    clips + " is a folder; name one array of clips in an npy, npz or safetensors"
+                            + " file, or give videos to learn and predict, which take them as they are");
+        }
         FileSummary summary = FileSummary.of(clips);
         return switch (summary.format()) {
             case NPY -> Npy.map(clips, arena);

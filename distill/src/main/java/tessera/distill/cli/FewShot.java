@@ -16,7 +16,6 @@ import tessera.distill.data.ClipSet;
 import tessera.distill.data.Geometry;
 import tessera.distill.data.Modality;
 import tessera.distill.data.ModalityFolders;
-import tessera.distill.egosim.EgoSim;
 import tessera.distill.evaluation.EnsembleComparison;
 import tessera.distill.evaluation.EnsemblePasses;
 import tessera.distill.evaluation.EnsembleTiming;
@@ -221,25 +220,7 @@ final class FewShot extends ToolCommand {
                 throw new IllegalArgumentException(
                         "--groups is for clips of your own, which --clips names; EgoSim's have none");
             }
-            requireWays(EgoSim.classes(episode.split()).size(), "EgoSim's " + episode.splitName());
-            requireEnough(egosim.perClass(), "each class of EgoSim", "raise --per-class");
-        }
-    }
-
-    private void requireWays(int labels, String where) {
-        if (labels < episode.ways()) {
-            throw new IllegalArgumentException(where + " has " + labels + (labels == 1 ? " label" : " labels")
-                    + " but --ways is " + episode.ways() + "; lower it or add labels");
-        }
-    }
-
-    private void requireEnough(int count, String where, String remedy) {
-        long taken = (long) episode.shots() + episode.queries();
-        if (count < taken) {
-            throw new IllegalArgumentException(where + " has " + count + (count == 1 ? " clip" : " clips")
-                    + " but an episode takes " + taken + " (--shots " + episode.shots() + " and --queries "
-                    + episode.queries()
-                    + "); lower these or " + remedy);
+            episode.requireOfEgoSim(egosim.perClass());
         }
     }
 
@@ -251,8 +232,7 @@ final class FewShot extends ToolCommand {
         }
         ModalityFolders found = egosim.folders().open(clips, Set.of(modality), geometry, memory);
         Map<String, Integer> counts = found.counts();
-        requireWays(counts.size(), clips.toString());
-        counts.forEach((label, count) -> requireEnough(count, "label " + label + " of " + clips, "add clips"));
+        episode.require(clips, counts);
         if (groups != null) {
             List<String> names = List.copyOf(found.names());
             List<String> labels = List.copyOf(counts.keySet());

@@ -28,6 +28,7 @@ import tessera.nn.Int8Layers;
 import tessera.nn.ModelConfig;
 import tessera.nn.Params;
 import tessera.nn.PictureWeights;
+import tessera.nn.inference.Head;
 import tessera.nn.inference.Student;
 import tessera.nn.stlt.StltArchitecture;
 import tessera.nn.stlt.StltConfig;
@@ -181,7 +182,7 @@ final class ImportCheckpoint extends ToolCommand {
                             + " takes as it is; import the file that it was made from, or use this one");
         }
         Set<String> names = checkpoint.tensors().keySet();
-        if (names.contains("head.weight") && names.size() <= 2) {
+        if (Head.isAlone(names)) {
             throw new CheckpointException(
                     "it is a head alone, as tessera learn makes them, and no model; predict takes it by"
                             + " --head as it is, so import the model that it was learned with");

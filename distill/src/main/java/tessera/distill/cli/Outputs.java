@@ -1,7 +1,9 @@
 package tessera.distill.cli;
 
 import java.io.IOException;
+import java.io.InputStream;
 import java.nio.channels.FileChannel;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.FileSystemException;
 import java.nio.file.FileVisitOption;
 import java.nio.file.FileVisitResult;
@@ -84,6 +86,27 @@ final class Outputs {
                     option + " " + file + " is no ordinary file but a device or a pipe; name a file to write");
         }
         requireWritable(option, file);
+        requireResult(option, file);
+    }
+
+    /** Who swaps two options, or names a folder's video, must not lose what no command of ours has written. */
+    private static void requireResult(String option, Path file) {
+        byte[] start = new byte[Long.BYTES + 1];
+        int count;
+        try (InputStream in = Files.newInputStream(file)) {
+            count = in.readNBytes(start, 0, start.length);
+        } catch (IOException notThere) {
+            return;
+        }
+        boolean weights = count == start.length && start[Long.BYTES] == '{';
+        String first = new String(start, 0, Math.min(1, count), StandardCharsets.ISO_8859_1);
+        // An npy or npz file, a page, JSON, an ONNX model.
+        boolean other = "\u0093P<{[\b".contains(first);
+        if (!weights && !other) {
+            throw new IllegalArgumentException(
+                    option + " " + file + " is there already and no result of tessera's, which"
+                            + " would replace it; name another file, or remove it first");
+        }
     }
 
     /**

@@ -16,6 +16,7 @@ import tessera.distill.data.ClipSet;
 import tessera.distill.data.Geometry;
 import tessera.distill.data.HeadLabels;
 import tessera.distill.data.Modality;
+import tessera.distill.data.ModalityFolders;
 import tessera.distill.evaluation.HeadLogits;
 import tessera.distill.fewshot.Episode;
 import tessera.distill.fewshot.FewShotEvaluation;
@@ -209,10 +210,18 @@ final class SweepCommand extends ToolCommand {
     }
 
     private ClipSet load(Geometry geometry, Modality modality, RunContext context) {
-        return clips == null
-                ? egosim.render(
-                        egosim.sim(geometry), episode.split(), List.of(egosim.domain()), Set.of(modality), context)
-                : Clips.load(egosim.folders().open(clips, Set.of(modality), geometry), "load", context);
+        if (clips == null) {
+            if (by == By.EPISODES) {
+                episode.requireOfEgoSim(egosim.perClass());
+            }
+            return egosim.render(
+                    egosim.sim(geometry), episode.split(), List.of(egosim.domain()), Set.of(modality), context);
+        }
+        ModalityFolders found = egosim.folders().open(clips, Set.of(modality), geometry);
+        if (by == By.EPISODES) {
+            episode.require(clips, found.counts());
+        }
+        return Clips.load(found, "load", context);
     }
 
     /** What is varied, in the order in which it is applied. */

@@ -30,6 +30,9 @@ final class TimingOption {
                     + " frames, preparing clips, computing; and how many clips and frames were looked at.")
     private boolean wanted;
 
+    /** So many seconds may be between the two ways to tell the age of a process. */
+    private static final double COARSENESS = 2;
+
     private double startUp;
     private long decoding;
 
@@ -137,17 +140,33 @@ final class TimingOption {
      * launcher's script did is in it, since Java takes over its process.
      */
     private static double secondsOfProcess() {
+        double coarse = ProcessHandle.current()
+                .info()
+                .startInstant()
+                .map(begun -> Duration.between(begun, Instant.now()).toNanos() / 1e9)
+                .orElse(Double.NaN);
         try {
-            String process = Files.readString(PROCESS);
-            String[] words = process.substring(process.lastIndexOf(')') + 2).split(" ", -1);
-            double now = Double.parseDouble(Files.readString(SYSTEM).split(" ", -1)[0]);
-            return now - Double.parseDouble(words[BEGUN]) / TICKS_PER_SECOND;
-        } catch (IOException | NumberFormatException | IndexOutOfBoundsException notLinux) {
-            return ProcessHandle.current()
-                    .info()
-                    .startInstant()
-                    .map(begun -> Duration.between(begun, Instant.now()).toNanos() / 1e9)
-                    .orElse(Double.NaN);
+            return seconds(Files.readString(PROCESS), Files.readString(SYSTEM), coarse);
+        } catch (IOException notLinux) {
+            return coarse;
         }
+    }
+
+    /**
+     * How old a process is: by the two files of Linux, unless a container tells how long it runs itself in the place of the system, from
+     * whose start the times of processes count on.
+     *
+     * @param coarse the age to a second or two, NaN if unknown
+     */
+    static double seconds(String process, String system, double coarse) {
+        double fine;
+        try {
+            String[] words = process.substring(process.lastIndexOf(')') + 2).split(" ", -1);
+            fine = Double.parseDouble(system.split(" ", -1)[0]) - Double.parseDouble(words[BEGUN]) / TICKS_PER_SECOND;
+        } catch (NumberFormatException | IndexOutOfBoundsException otherwise) {
+            return Math.max(0, coarse);
+        }
+        boolean agree = Double.isNaN(coarse) ? fine >= 0 : Math.abs(fine - coarse) <= COARSENESS;
+        return Math.max(0, agree ? fine : coarse);
     }
 }

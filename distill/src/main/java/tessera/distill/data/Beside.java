@@ -88,8 +88,7 @@ final class Beside {
     private Optional<FrameFiles> arrays(Modality modality) {
         for (Path place : places(modality, "")) {
             for (Path folder : List.of(place, place.resolve("npy"))) {
-                Optional<FrameFiles> found =
-                        Files.isDirectory(folder) ? FrameFiles.find(folder, FrameFiles.ARRAYS) : Optional.empty();
+                Optional<FrameFiles> found = Files.isDirectory(folder) ? FrameFiles.find(folder) : Optional.empty();
                 if (found.isPresent()) {
                     return found;
                 }
@@ -137,7 +136,7 @@ final class Beside {
         double height = SIGMA_HEIGHT;
         double width = SIGMA_HEIGHT * aspect;
         for (int k = 0; k < numbers.length; k++) {
-            for (double[] hand : found.hands(path, numbers[k] - footage.first(), times[k])) {
+            for (double[] hand : found.hands(path, footage.order(numbers[k]), times[k])) {
                 double[] scaled = hand.clone();
                 for (int j = 0; j < JointMaps.JOINTS; j++) {
                     scaled[2 * j] *= width / found.width();
@@ -156,7 +155,7 @@ final class Beside {
         int length = Boxes.PER_FRAME * Boxes.NUMBERS;
         float[] numbersOfBoxes = new float[numbers.length * length];
         for (int k = 0; k < numbers.length; k++) {
-            long order = numbers[k] - footage.first();
+            long order = footage.order(numbers[k]);
             if (order >= found.size() + KeypointFile.SURPLUS || found.isEmpty()) {
                 throw new IllegalArgumentException(path + " holds " + found.size() + " frames but the video has frame "
                         + order + " (counted from 0); run the detector over all of it, or leave the video out");

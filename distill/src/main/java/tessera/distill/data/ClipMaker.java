@@ -5,6 +5,7 @@ import java.io.UncheckedIOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import java.util.OptionalLong;
 import java.util.stream.Stream;
@@ -94,8 +95,9 @@ final class ClipMaker {
         return before.text;
     }
 
-    private Taken taken(long[] numbers, Opened all) {
+    private Taken taken(long[] planned, Opened all) {
         Footage footage = all.footage;
+        long[] numbers = Arrays.stream(planned).map(footage::shown).toArray();
         double[] times = new double[numbers.length];
         for (int k = 0; k < numbers.length; k++) {
             times[k] = footage.rate() > 0 ? (numbers[k] - footage.first()) / footage.rate() : Double.NaN;
@@ -240,10 +242,13 @@ final class ClipMaker {
         return new double[] {footage.first(), footage.end()};
     }
 
-    private static double requireRate(Footage footage) {
+    private double requireRate(Footage footage) {
         if (!(footage.rate() > 0)) {
-            throw new IllegalArgumentException(footage.path() + " does not tell its frames a second, which times need; "
-                    + (footage instanceof Footage.Film ? "convert it to another format" : "pass --fps"));
+            throw new IllegalArgumentException(footage.path()
+                    + " does not tell its frames a second, which times need; convert it to another format");
+        }
+        if (footage instanceof Footage.Stills && settings.rate() == 0) {
+            gaps.rateIsUnknown(footage.path());
         }
         return footage.rate();
     }

@@ -26,6 +26,7 @@ import java.util.stream.Collectors;
 import tessera.distill.data.annotation.Segment;
 import tessera.distill.video.ClipCut;
 import tessera.distill.video.ClipFolder;
+import tessera.distill.video.DecodeOptions;
 import tessera.distill.video.OpticalFlow;
 import tessera.tensor.io.AtomicFile;
 
@@ -44,7 +45,8 @@ import tessera.tensor.io.AtomicFile;
  * @param modalities of RGB, flow, pose, boxes and audio one or more. Flow is computed unless it is given, sound is that of the video
  * @param given folders of what was computed before, laid out as that of the recordings: {@code FLOW} with an array [H, W, 2] for each
  *     frame, {@code POSE} with heat maps [h, w, 21] for each frame or joints as JSON, {@code BOXES} with JSON
- * @param rate frames of a second of frame folders, and of frame numbers whose annotations do not tell it; 0 if unknown
+ * @param rate frames in a second of frame folders, counting those that are there, and of frame numbers whose annotations do not tell it;
+ *     0 if unknown: folders have {@link DecodeOptions#PICTURE_RATE} then, which is told
  * @param skipBroken whether recordings or parts that cannot be read are left out, and their number told; if not, the first is refused
  * @param mostBroken share of the sources that may be left out; more are refused
  * @param threads that work at the same time, on several recordings or the clips of one
@@ -289,7 +291,7 @@ public record Extraction(
     /** Makes the folder one of clips that are cut so. */
     private void claim(Path out) throws IOException {
         Files.createDirectories(out);
-        Path file = out.resolve("cut.txt");
+        Path file = out.resolve(ClipFolder.EXTRACTED);
         String own = settings(cut) + " "
                 + modalities.stream().sorted().map(Modality::id).collect(Collectors.joining(","));
         for (Map.Entry<Modality, Path> folder : new TreeMap<>(given).entrySet()) {
@@ -305,7 +307,22 @@ public record Extraction(
                         + difference(before, own) + "); use another folder, or delete this one to start again");
             }
         } else {
+            requireUnused(out);
             write(file, own);
+        }
+    }
+
+    /** What lies there already would be trained on as a clip, or be lost; modalities from elsewhere may lie beside those that are cut. */
+    private void requireUnused(Path out) {
+        Set<String> others = Modality.KNOWN.stream()
+                .filter(modality -> !modalities.contains(modality))
+                .map(Modality::id)
+                .collect(Collectors.toSet());
+        List<Path> found = ClipFolder.list(out, entry -> !others.contains(String.valueOf(entry.getFileName())));
+        if (!found.isEmpty()) {
+            throw new IllegalArgumentException(
+                    out + " holds other files, such as " + found.getFirst().getFileName()
+                            + ", and no clips of an extraction; name a new or an empty folder");
         }
     }
 

@@ -30,6 +30,7 @@ import tessera.distill.data.annotation.Annotation;
 import tessera.distill.data.annotation.Annotation.Place;
 import tessera.distill.data.annotation.Segment;
 import tessera.distill.video.ClipFolder;
+import tessera.distill.video.PictureFolder;
 import tessera.distill.video.VideoException;
 import tessera.tensor.io.AtomicFile;
 
@@ -97,8 +98,7 @@ public record ExtractionSources(List<Extraction.Source> sources, SortedMap<Strin
     }
 
     private static boolean isPictures(Path path) {
-        return Files.isDirectory(path)
-                && FrameFiles.find(path, FrameFiles.PICTURES).isPresent();
+        return Files.isDirectory(path) && PictureFolder.isRecording(path);
     }
 
     private static void requireRecording(Path path) {
@@ -283,8 +283,11 @@ public record ExtractionSources(List<Extraction.Source> sources, SortedMap<Strin
                 .filter(annotation -> annotation.split().equalsIgnoreCase(split))
                 .toList();
         if (chosen.isEmpty()) {
-            throw new IllegalArgumentException("no annotation is of the split '" + split + "'; pass one of "
-                    + splits.keySet() + ", or none for all");
+            splits.remove("");
+            throw new IllegalArgumentException("no annotation is of the split '" + split + "'; "
+                    + (splits.isEmpty()
+                            ? "they name none, so leave it away"
+                            : "pass one of " + splits.keySet() + ", or none for all"));
         }
         return chosen;
     }

@@ -2,6 +2,7 @@ package tessera.distill.data;
 
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.Locale;
 import java.util.OptionalDouble;
 import java.util.concurrent.atomic.AtomicLong;
 import java.util.concurrent.atomic.AtomicReference;
@@ -19,7 +20,7 @@ sealed interface Footage {
     /** The video, or the folder of pictures. */
     Path path();
 
-    /** Frames of a second, 0 if unknown. */
+    /** By how much frames' numbers rise in a second, 0 if unknown. */
     double rate();
 
     /** Number of the first frame. */
@@ -38,29 +39,53 @@ sealed interface Footage {
      */
     VideoClip frames(long[] numbers, int height, int width);
 
-    /** Opens a video or a folder of numbered pictures. */
+    /** How many frames there are before the one with a number, if none is missing. */
+    default long order(long number) {
+        return number - first();
+    }
+
+    /** The number of the frame that is shown in the place of a number: itself, unless the recording was thinned out. */
+    default long shown(long number) {
+        return number;
+    }
+
+    /**
+     * Opens a video or a folder of numbered pictures.
+     *
+     * @param rate pictures a second of a folder, or 0 for the usual
+     */
     static Footage open(Path path, double rate, Gaps gaps) {
         if (!Files.isDirectory(path)) {
             return new Film(VideoReader.probe(path));
         }
-        FrameFiles files = FrameFiles.find(path, FrameFiles.PICTURES)
-                .orElseThrow(() -> new IllegalArgumentException(
-                        path + " holds other files than numbered JPEG or PNG frames; move them away"));
-        return new Stills(files, rate, gaps);
+        return new Stills(PictureFolder.numbered(path), rate > 0 ? rate : DecodeOptions.PICTURE_RATE, gaps);
     }
 
-    /** Counts what frame folders lack, for several threads. */
+    /** What frame folders lack, for several threads: frames, which are counted, and who says how many there are in a second. */
     final class Gaps {
         private final AtomicLong frames = new AtomicLong();
         private final AtomicReference<@Nullable Path> first = new AtomicReference<>();
+        private final AtomicReference<@Nullable Path> unknown = new AtomicReference<>();
 
         void add(Path missing) {
             frames.incrementAndGet();
             first.compareAndSet(null, missing);
         }
 
-        /** Tells in one line how many there are. */
+        /** A folder's frames a second are needed, and nobody said how many. */
+        void rateIsUnknown(Path folder) {
+            unknown.compareAndSet(null, folder);
+        }
+
+        /** Tells what was lacking, in a line each. */
         void tell(Consumer<String> notes) {
+            if (unknown.get() != null) {
+                notes.accept(String.format(
+                        Locale.ROOT,
+                        "folders of frames are taken to have %.0f in a second, such as %s; pass --fps where they have not",
+                        DecodeOptions.PICTURE_RATE,
+                        unknown.get()));
+            }
             if (frames.get() > 0) {
                 notes.accept((frames.get() == 1 ? "1 frame is" : frames + " frames are")
                         + " missing, and the one before is repeated; the first is " + first.get());
@@ -107,53 +132,55 @@ sealed interface Footage {
         }
     }
 
-    /** A folder of pictures, numbered as their files. A missing one is the one before it, as in MM-CDFSL, and counted. */
+    /**
+     * A folder of pictures, numbered as their files. A missing one is the one before it, as in MM-CDFSL, and counted; what was left out of a
+     * recording that was thinned out does not count.
+     */
     final class Stills implements Footage {
-        private final FrameFiles files;
+        private final PictureFolder pictures;
         private final double rate;
         private final Gaps gaps;
-        private long @Nullable [] range;
 
-        Stills(FrameFiles files, double rate, Gaps gaps) {
-            this.files = files;
+        /** @param rate pictures a second */
+        Stills(PictureFolder pictures, double rate, Gaps gaps) {
+            this.pictures = pictures;
             this.rate = rate;
             this.gaps = gaps;
         }
 
-        private synchronized long[] range() {
-            long[] known = range;
-            if (known == null) {
-                known = files.range();
-                range = known;
-            }
-            return known;
-        }
-
         @Override
         public Path path() {
-            return files.folder();
+            return pictures.folder();
         }
 
         @Override
         public double rate() {
-            return rate;
+            return rate * pictures.step();
         }
 
         @Override
         public long first() {
-            return range()[0];
+            return pictures.first();
         }
 
         @Override
         public long end() {
-            return range()[1];
+            return pictures.last() + pictures.step();
+        }
+
+        @Override
+        public long order(long number) {
+            return Math.floorDiv(number - first(), pictures.step());
+        }
+
+        @Override
+        public long shown(long number) {
+            return number < first() ? number : first() + order(number) * pictures.step();
         }
 
         @Override
         public int[] size() {
-            long number = first();
-            PictureFolder.Picture picture =
-                    PictureFolder.colours(files.file(number).orElseGet(() -> files.name(number)));
+            PictureFolder.Picture picture = pictures.colours(0);
             return new int[] {picture.height(), picture.width()};
         }
 
@@ -163,15 +190,15 @@ sealed interface Footage {
             byte[] pixels = new byte[Math.multiplyExact(numbers.length, length)];
             for (int k = 0; k < numbers.length; k++) {
                 boolean again = k > 0 && numbers[k] == numbers[k - 1];
-                Path file = again ? null : files.file(numbers[k]).orElse(null);
+                Path file = again ? null : pictures.file(numbers[k]).orElse(null);
                 if (file == null) {
                     if (k == 0) {
-                        throw new IllegalArgumentException(files.name(numbers[k])
+                        throw new IllegalArgumentException(pictures.name(numbers[k])
                                 + " is missing and no frame of its clip comes before it; extract the frames again, or"
                                 + " leave the clip out");
                     }
                     if (!again) {
-                        gaps.add(files.name(numbers[k]));
+                        gaps.add(pictures.name(numbers[k]));
                     }
                     System.arraycopy(pixels, (k - 1) * length, pixels, k * length, length);
                     continue;

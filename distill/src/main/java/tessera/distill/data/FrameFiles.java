@@ -7,40 +7,33 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Locale;
 import java.util.Optional;
-import java.util.Set;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
+import tessera.distill.video.ClipFolder;
 
 /**
- * Numbered files of a folder, of which some may be missing: such as {@code frame_0000000001.jpg} the frames of a recording, or what was
- * computed of each. Found by their numbers without listing the folder, which may hold a million.
+ * Numbered arrays of a folder, of which some may be missing: what was computed of each frame of a recording, such as {@code
+ * frame_0000000001.npy}. Found by their numbers without listing the folder, which may hold a million.
  *
  * @param digits of a number, with zeros in front
  * @param suffix the extension with its dot
  */
 record FrameFiles(Path folder, String prefix, int digits, String suffix) {
-    static final Set<String> PICTURES = Set.of("jpg", "jpeg", "png");
-    static final Set<String> ARRAYS = Set.of("npy");
-
-    private static final Pattern NUMBERED = Pattern.compile("^(.*\\D)?(\\d{1,18})(\\.(\\w+))$");
+    private static final Pattern NUMBERED = Pattern.compile("^(.*\\D)?(\\d{1,18})(\\.[nN][pP][yY])$");
     private static final int LOOKED_AT = 32;
 
-    /**
-     * The files of a folder, if the first that are found there all are numbered ones of a kind.
-     *
-     * @param extensions in lower case
-     */
-    static Optional<FrameFiles> find(Path folder, Set<String> extensions) {
+    /** The files of a folder, if the first that are found there all are numbered arrays. */
+    static Optional<FrameFiles> find(Path folder) {
         FrameFiles found = null;
         int seen = 0;
         try (DirectoryStream<Path> entries = Files.newDirectoryStream(folder)) {
             for (Path entry : entries) {
                 String name = String.valueOf(entry.getFileName());
-                if (name.startsWith(".") || name.equalsIgnoreCase("Thumbs.db")) {
+                if (ClipFolder.isPassedOver(entry)) {
                     continue;
                 }
                 Matcher matcher = NUMBERED.matcher(name);
-                if (!matcher.matches() || !extensions.contains(matcher.group(4).toLowerCase(Locale.ROOT))) {
+                if (!matcher.matches()) {
                     return Optional.empty();
                 }
                 String prefix = matcher.group(1) == null ? "" : matcher.group(1);
@@ -72,28 +65,5 @@ record FrameFiles(Path folder, String prefix, int digits, String suffix) {
 
     private String padded(long number) {
         return String.format(Locale.ROOT, "%0" + digits + "d", number);
-    }
-
-    /** The least number, and one more than the largest, by listing the folder. */
-    long[] range() {
-        long least = Long.MAX_VALUE;
-        long largest = -1;
-        try (DirectoryStream<Path> entries = Files.newDirectoryStream(folder, "*" + suffix)) {
-            for (Path entry : entries) {
-                Matcher matcher = NUMBERED.matcher(String.valueOf(entry.getFileName()));
-                if (matcher.matches()) {
-                    long number = Long.parseLong(matcher.group(2));
-                    least = Math.min(least, number);
-                    largest = Math.max(largest, number);
-                }
-            }
-        } catch (IOException | DirectoryIteratorException e) {
-            throw new IllegalArgumentException(
-                    folder + " cannot be listed (" + e.getMessage() + "); check its permissions", e);
-        }
-        if (largest < 0) {
-            throw new IllegalArgumentException(folder + " holds no frames; put them there or remove the folder");
-        }
-        return new long[] {least, largest + 1};
     }
 }

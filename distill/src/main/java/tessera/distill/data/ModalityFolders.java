@@ -248,6 +248,7 @@ public final class ModalityFolders {
     private static SortedMap<String, Path> clips(Path place, Path root, Set<Modality> modalities) {
         Path folder = modalities.equals(Set.of(Modality.RGB)) && isOfVideos(root) ? root : place;
         SortedMap<String, Path> clips = new TreeMap<>();
+        requirePlace(root, folder);
         Predicate<Path> wanted = entry -> !folder.equals(root) || !entry.equals(root.resolve(TABLE));
         for (Path label : list(folder, wanted, "it holds one folder for each label")) {
             if (!Files.isDirectory(label)) {
@@ -271,6 +272,18 @@ public final class ModalityFolders {
                     folder + " holds no folder with clips; it needs one for each label, or a single one of any name");
         }
         return clips;
+    }
+
+    private static void requirePlace(Path root, Path place) {
+        if (!Files.isDirectory(root)) {
+            throw new IllegalArgumentException(root + (Files.exists(root) ? " is no folder" : " does not exist")
+                    + "; name a folder with clips in it, " + "DIR/"
+                    + place.getFileName() + "/<label>/<clip>");
+        }
+        if (!Files.isDirectory(place)) {
+            throw new IllegalArgumentException(root + " has no folder " + place.getFileName() + "; clips lie in "
+                    + place + "/<label>/, as extract makes them of videos");
+        }
     }
 
     /** Whether label folders lie in a folder themselves, and no modality has one of its own. */

@@ -18,6 +18,7 @@ import tessera.nn.ModelHeads;
 import tessera.nn.Params;
 import tessera.nn.PictureWeights;
 import tessera.nn.VideoModel;
+import tessera.nn.inference.Head;
 import tessera.tensor.Tensor;
 import tessera.tensor.io.Safetensors;
 import tessera.tensor.io.SafetensorsFile;
@@ -42,6 +43,7 @@ record OpenModel(VideoModel model, Params params, Map<String, Linear> heads) {
          */
         static Description of(Path file) {
             try (SafetensorsFile open = Safetensors.open(file)) {
+                Head.requireModel(Set.copyOf(open.names()));
                 Architecture architecture = Architecture.of(open.metadata());
                 Architecture.Opening opening = architecture.opening(open.metadata(), Set.copyOf(open.names()));
                 return new Description(
@@ -91,6 +93,7 @@ record OpenModel(VideoModel model, Params params, Map<String, Linear> heads) {
             Path file, @Nullable ModelConfig wanted, ModelHeads heads, long seed, RunContext context) {
         try (Checkpoint checkpoint = Checkpoint.read(file)) {
             Map<String, String> metadata = checkpoint.metadata();
+            Head.requireModel(checkpoint.tensors().keySet());
             if (wanted != null && Int8Layers.isInt8(metadata)) {
                 throw new CheckpointException(Int8Layers.NOT_TRAINED);
             }

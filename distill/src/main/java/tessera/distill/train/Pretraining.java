@@ -17,6 +17,7 @@ import tessera.nn.CheckpointException;
 import tessera.nn.Int8Layers;
 import tessera.nn.Params;
 import tessera.nn.TokenGrid;
+import tessera.nn.inference.Head;
 import tessera.nn.videomae.MotionBasis;
 import tessera.nn.videomae.VideoMaeConfig;
 import tessera.nn.videomae.VideoMaeNames;
@@ -192,6 +193,9 @@ public record Pretraining(
         try (Checkpoint checkpoint = start == null ? null : Checkpoint.read(start)) {
             if (checkpoint != null && Int8Layers.isInt8(checkpoint.metadata())) {
                 throw new CheckpointException(Int8Layers.NOT_TRAINED);
+            }
+            if (checkpoint != null) {
+                Head.requireModel(checkpoint.tensors().keySet());
             }
             MotionBasis motion = motion(config, context.device());
             params = context.configure(parameters(checkpoint, motion, same, context.device()));

@@ -38,6 +38,9 @@ public final class ClipFolder {
     private static final Set<String> PICTURES =
             Set.of("jpg", "jpeg", "png", "bmp", "tif", "tiff", "webp", "heic", "avif", "thm");
 
+    /** What a folder of clips has that were cut of videos: a line that says how. */
+    public static final String EXTRACTED = "cut.txt";
+
     private final List<String> labels;
     private final List<List<Path>> videos;
 
@@ -67,6 +70,11 @@ public final class ClipFolder {
                 folder,
                 Files.exists(folder) ? "is a file, not a folder of labelled videos" : "does not exist",
                 "name a folder that holds one folder of videos for each label");
+        VideoException.require(
+                !Files.isRegularFile(folder.resolve(EXTRACTED)),
+                folder,
+                "holds clips that extract made of videos",
+                "name the folder of these videos");
         SortedMap<String, List<Path>> videos = new TreeMap<>();
         for (Path label : list(folder, Files::isDirectory)) {
             List<Path> files = list(label, file -> true);

@@ -4,11 +4,15 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.HashMap;
+import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalDouble;
 import java.util.OptionalLong;
 import java.util.Set;
+import java.util.SortedMap;
+import java.util.TreeMap;
+import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 
 /** What is known of a video without decoding it: what its headers claim, and from when to when its packets say there are pictures. */
@@ -28,14 +32,28 @@ final class Headers {
     /** How programs write of many files at once. */
     private static final Pattern PATTERN = Pattern.compile("%\\d*d|[*?]");
 
+    private static final Pattern FIELD =
+            Pattern.compile("(?:format|streams\\.stream\\.(\\d{1,6}))\\.(?:.*\\.)?(\\w+)=(.*)");
+
+    /** FFmpeg's word for tracks of pictures that are no cover. */
+    private static final String PICTURES = "V";
+
+    private static final String SOUND = "a";
+
+    /** Each file's {@link Found#track}, and its track of sound. */
+    private static final PerFile<String> TRACKS = new PerFile<>();
+
+    private static final PerFile<String> SOUNDS = new PerFile<>();
+
     private Headers() {}
 
     /**
      * What a look at a file finds.
      *
      * @param format in FFmpeg's word
+     * @param track whose pictures are taken, as FFmpeg is told of it
      */
-    record Found(VideoInfo info, String format) {
+    record Found(VideoInfo info, String format, String track) {
         /** Options for opening the file, behind a blank, or nothing. */
         String options() {
             return optionsOf(format);
@@ -68,24 +86,15 @@ final class Headers {
             return pictures(file, options.pictureRate());
         }
         Duration silence = options.timeout();
-        Map<String, String> fields = new HashMap<>();
-        try (Child probe = FfmpegProgram.find()
-                .probe(
-                        "-v error -protocol_whitelist file -select_streams V:0 -of flat -i VIDEO -show_entries "
-                                + "stream=width,height,avg_frame_rate,nb_frames,duration:stream_side_data=rotation"
-                                + ":format=duration,format_name",
-                        file)) {
-            if (!probe.listen(line -> addField(fields, line), silence)) {
-                throw VideoException.silent(file, silence);
-            }
-            if (probe.exitValue() != 0) {
-                throw VideoException.undecodable(file, probe.reason(file));
-            }
-        }
-        String format = fields.getOrDefault("format.format_name", "");
-        String wanted = "give a file with moving pictures";
-        VideoException.require(!NO_VIDEOS.contains(format), file, "is a text or a play list, not a video", wanted);
-        VideoException.require(fields.containsKey("width"), file, "holds no video stream", wanted);
+        Map<String, String> container = new HashMap<>();
+        String wanted = "width,height,avg_frame_rate,nb_frames,duration";
+        SortedMap<Integer, Map<String, String>> tracks = tracks(file, PICTURES, wanted, silence, container);
+        int track = shown(tracks, "width");
+        Map<String, String> fields = tracks.getOrDefault(track, Map.of());
+        String format = container.getOrDefault("format_name", "");
+        String remedy = "give a file with moving pictures";
+        VideoException.require(!NO_VIDEOS.contains(format), file, "is a text or a play list, not a video", remedy);
+        VideoException.require(fields.containsKey("width"), file, "holds no video stream", remedy);
         int width = (int) number(fields, "width").orElse(0);
         int height = (int) number(fields, "height").orElse(0);
         if (width <= 0 || height <= 0) {
@@ -102,9 +111,62 @@ final class Headers {
                 turned ? height : width,
                 turned ? width : height,
                 rate(fields.getOrDefault("avg_frame_rate", "")),
-                streamDuration.isPresent() ? streamDuration : number(fields, "format.duration"),
+                streamDuration.isPresent() ? streamDuration : number(container, "duration"),
                 frames.isPresent() ? OptionalLong.of((long) frames.getAsDouble()) : OptionalLong.empty());
-        return new Found(info, format);
+        String name = PICTURES + ":" + track;
+        TRACKS.put(file, name);
+        return new Found(info, format, name);
+    }
+
+    /** What a file says of its tracks of a kind, each by its number among these; what it says of all goes into {@code container}. */
+    private static SortedMap<Integer, Map<String, String>> tracks(
+            Path file, String kind, String wanted, Duration silence, Map<String, String> container) {
+        SortedMap<Integer, Map<String, String>> tracks = new TreeMap<>();
+        try (Child probe = FfmpegProgram.find()
+                .probe(
+                        "-v error -protocol_whitelist file -select_streams " + kind
+                                + " -of flat -i VIDEO -show_entries "
+                                + "stream=" + wanted + ":stream_disposition=default"
+                                + ":stream_side_data=rotation:format=duration,format_name",
+                        file)) {
+            if (!probe.listen(line -> addField(container, tracks, line), silence)) {
+                throw VideoException.silent(file, silence);
+            }
+            if (probe.exitValue() != 0) {
+                throw VideoException.undecodable(file, probe.reason(file));
+            }
+        }
+        return tracks;
+    }
+
+    /** Of several tracks the one that players take, which files mark as the default; the first where none has what is needed. */
+    private static int shown(SortedMap<Integer, Map<String, String>> tracks, String needed) {
+        List<Map.Entry<Integer, Map<String, String>>> usable = tracks.entrySet().stream()
+                .filter(track -> number(track.getValue(), needed).isPresent())
+                .toList();
+        return usable.stream()
+                .filter(track -> "1".equals(track.getValue().get("default")))
+                .findFirst()
+                .or(() -> usable.stream().findFirst())
+                .map(Map.Entry::getKey)
+                .orElse(0);
+    }
+
+    /** The track of sound that players play, as FFmpeg is told of it. */
+    static String sound(Path file, DecodeOptions options) {
+        Optional<String> known = SOUNDS.get(file);
+        if (known.isPresent()) {
+            return known.get();
+        }
+        String wanted = "sample_rate";
+        String track = SOUND + ":" + shown(tracks(file, SOUND, wanted, options.timeout(), new HashMap<>()), wanted);
+        SOUNDS.put(file, track);
+        return track;
+    }
+
+    /** As {@link Found#track} of a file that may have been looked at before. */
+    private static String track(Path file, DecodeOptions options) {
+        return TRACKS.get(file).orElseGet(() -> read(file, options).track());
     }
 
     private static Found pictures(Path folder, double rate) {
@@ -117,7 +179,7 @@ final class Headers {
                 OptionalDouble.of(rate),
                 OptionalDouble.of(pictures.size() / rate),
                 OptionalLong.of(pictures.size()));
-        return new Found(info, "");
+        return new Found(info, "", PICTURES + ":0");
     }
 
     private static void requireReadable(Path file) {
@@ -139,12 +201,13 @@ final class Headers {
     }
 
     /** From a line such as {@code streams.stream.0.width=640} or {@code format.duration="5.0"}; the first value wins. */
-    private static void addField(Map<String, String> fields, String line) {
-        int equals = line.indexOf('=');
-        if (equals > 0) {
-            String path = line.substring(0, equals);
-            String name = path.startsWith("format.") ? path : path.substring(path.lastIndexOf('.') + 1);
-            fields.putIfAbsent(name, line.substring(equals + 1).replace("\"", ""));
+    private static void addField(Map<String, String> container, Map<Integer, Map<String, String>> tracks, String line) {
+        Matcher field = FIELD.matcher(line);
+        if (field.matches()) {
+            Map<String, String> fields = field.group(1) == null
+                    ? container
+                    : tracks.computeIfAbsent(Integer.valueOf(field.group(1)), track -> new HashMap<>());
+            fields.putIfAbsent(field.group(2), field.group(3).replace("\"", ""));
         }
     }
 
@@ -183,22 +246,23 @@ final class Headers {
         Duration silence = options.timeout();
         // Of these nothing can be sought.
         Packets packets = new Packets(TransportStream.isJoined(file) ? "mpegts" : "");
+        String track = track(file, options);
         boolean whole = packets.format.isEmpty()
-                && packets(file, silence, "-read_intervals %+#" + FIRST_PACKETS + ",100000000%", packets);
+                && packets(file, track, silence, "-read_intervals %+#" + FIRST_PACKETS + ",100000000%", packets);
         if (!whole || packets.count == FIRST_PACKETS || JUMPING_CLOCKS.contains(packets.format)) {
             packets = new Packets(packets.format);
-            packets(file, silence, "", packets);
+            packets(file, track, silence, "", packets);
         }
         return packets.end() > packets.start
                 ? Optional.of(new Span(packets.start, packets.end(), packets.jumps))
                 : Optional.empty();
     }
 
-    private static boolean packets(Path file, Duration silence, String interval, Packets packets) {
+    private static boolean packets(Path file, String track, Duration silence, String interval, Packets packets) {
         try (Child probe = FfmpegProgram.find()
                 .probe(
                         "-v error -protocol_whitelist file" + optionsOf(packets.format)
-                                + " -select_streams V:0 -of csv=p=0 -i VIDEO -show_entries "
+                                + " -select_streams " + track + " -of csv=p=0 -i VIDEO -show_entries "
                                 + ("packet=pts_time,dts_time,duration_time,flags:format=format_name " + interval)
                                         .strip(),
                         file)) {

@@ -14,6 +14,7 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.NavigableMap;
+import java.util.Optional;
 import java.util.TreeMap;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
@@ -31,18 +32,31 @@ public final class PictureFolder {
     private static final Pattern PICTURE = Pattern.compile(".*\\.(?:jpg|jpeg|png)");
     private static final Pattern NUMBERED = Pattern.compile("^(?:.*\\D)?(\\d{1,18})\\D*\\.(?:jpg|jpeg|png)$");
 
+    private static final Pattern LAST_NUMBER = Pattern.compile("^(|.*\\D)(\\d{1,18})(\\D*\\.\\w+)$");
+
     private final Path folder;
     private final List<Path> files;
-    private final int missing;
+    private final NavigableMap<Long, Path> byNumber;
+    private final long step;
 
-    private PictureFolder(Path folder, List<Path> files, int missing) {
+    private PictureFolder(Path folder, List<Path> files, NavigableMap<Long, Path> byNumber, long step) {
         this.folder = folder;
         this.files = files;
-        this.missing = missing;
+        this.byNumber = byNumber;
+        this.step = step;
     }
 
     /** Whether a folder holds pictures and nothing else, as far as the names of its first files tell. */
     static boolean isOne(Path folder) {
+        return holds(folder, PICTURE);
+    }
+
+    /** Whether a folder holds numbered pictures and nothing else, as far as the names of its first files tell. */
+    public static boolean isRecording(Path folder) {
+        return holds(folder, NUMBERED);
+    }
+
+    private static boolean holds(Path folder, Pattern names) {
         try (DirectoryStream<Path> entries = Files.newDirectoryStream(folder)) {
             int seen = 0;
             for (Path entry : entries) {
@@ -50,7 +64,7 @@ public final class PictureFolder {
                     continue;
                 }
                 String name = String.valueOf(entry.getFileName()).toLowerCase(Locale.ROOT);
-                if (!PICTURE.matcher(name).matches()) {
+                if (!names.matcher(name).matches()) {
                     return false;
                 }
                 if (++seen == LOOKED_AT) {
@@ -80,7 +94,7 @@ public final class PictureFolder {
             files.add(each.getValue());
             expected = each.getKey() + step;
         }
-        return new PictureFolder(folder, List.copyOf(files), 0);
+        return new PictureFolder(folder, List.copyOf(files), byNumber, step);
     }
 
     /**
@@ -107,7 +121,17 @@ public final class PictureFolder {
             files.add(each.getValue());
             expected = each.getKey() + step;
         }
-        return new PictureFolder(folder, List.copyOf(files), files.size() - byNumber.size());
+        return new PictureFolder(folder, List.copyOf(files), byNumber, step);
+    }
+
+    /**
+     * Lists a folder whose frames are asked for by their numbers, of which any may be missing.
+     *
+     * @throws IllegalArgumentException if it holds anything else, or no picture
+     */
+    public static PictureFolder numbered(Path folder) {
+        NavigableMap<Long, Path> byNumber = byNumber(folder);
+        return new PictureFolder(folder, List.copyOf(byNumber.values()), byNumber, step(byNumber));
     }
 
     private static NavigableMap<Long, Path> byNumber(Path folder) {
@@ -161,7 +185,38 @@ public final class PictureFolder {
 
     /** How many of them repeat the one before because they are missing. */
     int missing() {
-        return missing;
+        return files.size() - byNumber.size();
+    }
+
+    /** Number of the first frame. */
+    public long first() {
+        return byNumber.firstKey();
+    }
+
+    /** Number of the last frame. */
+    public long last() {
+        return byNumber.lastKey();
+    }
+
+    /** By how much numbers rise from each frame to the next; more than 1 where a recording was thinned out. */
+    public long step() {
+        return step;
+    }
+
+    /** The frame with a number, if it is there. */
+    public Optional<Path> file(long number) {
+        return Optional.ofNullable(byNumber.get(number));
+    }
+
+    /** What the file of a number would be called, after those that are there. */
+    public Path name(long number) {
+        String pattern = String.valueOf(files.getFirst().getFileName());
+        Matcher digits = LAST_NUMBER.matcher(pattern);
+        if (!digits.matches()) {
+            throw new IllegalStateException(pattern + " has no number");
+        }
+        String padded = String.format(Locale.ROOT, "%0" + digits.group(2).length() + "d", number);
+        return folder.resolve(digits.group(1) + padded + digits.group(3));
     }
 
     /**

@@ -15,7 +15,7 @@ public final class SoundTrack {
     private SoundTrack() {}
 
     /**
-     * Reads a part of the first sound track, mixed to one channel. Where the track begins later or ends earlier than the part there is
+     * Reads a part of the sound track that the file marks as the default, or of the first, mixed to one channel. Where the track begins later or ends earlier than the part there is
      * silence.
      *
      * @param from where the part begins, in seconds from the first picture
@@ -31,11 +31,12 @@ public final class SoundTrack {
         }
         Duration silence = DecodeOptions.NATIVE.timeout();
         String options = Headers.read(file, DecodeOptions.NATIVE).options();
+        String track = Headers.sound(file, DecodeOptions.NATIVE);
         double start = Headers.span(file, DecodeOptions.NATIVE)
                 .map(Headers.Span::start)
                 .orElse(0.0);
         ByteArrayOutputStream bytes = new ByteArrayOutputStream();
-        try (Child child = FfmpegProgram.find().decode(arguments(options, start + from, seconds, rate), file)) {
+        try (Child child = FfmpegProgram.find().decode(arguments(options, track, start + from, seconds, rate), file)) {
             if (!child.copy(bytes, silence)) {
                 throw VideoException.silent(file, silence);
             }
@@ -53,10 +54,10 @@ public final class SoundTrack {
         return samples;
     }
 
-    private static String arguments(String options, double from, double seconds, int rate) {
+    private static String arguments(String options, String track, double from, double seconds, int rate) {
         return "-nostdin -hide_banner -v error -protocol_whitelist file" + options + " -seek_timestamp 1 -ss "
                 + plain(from) + " -t "
-                + plain(seconds) + " -i VIDEO -map 0:a:0 -af aresample=" + rate + ":async=1:first_pts=0"
+                + plain(seconds) + " -i VIDEO -map 0:" + track + " -af aresample=" + rate + ":async=1:first_pts=0"
                 + " -ac 1 -f s16le pipe:1";
     }
 

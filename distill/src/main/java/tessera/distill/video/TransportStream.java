@@ -8,6 +8,7 @@ import java.io.RandomAccessFile;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Arrays;
+import java.util.Optional;
 
 /**
  * MPEG transport streams (ISO/IEC 13818-1) whose only programme gets another number midway, as where recordings of several stations were
@@ -29,6 +30,7 @@ final class TransportStream {
 
     private static final int LOOKED_AT = 4096;
     private static final int POLYNOMIAL = 0x04C11DB7;
+    private static final PerFile<Boolean> JOINED = new PerFile<>();
 
     private final int size;
     private final int offset;
@@ -45,11 +47,20 @@ final class TransportStream {
         this.offset = size - PACKET;
     }
 
-    /** Whether a file has programmes one after the other; false also where it cannot be read. */
+    /** Whether a file has programmes one after the other; false also where it cannot be read. Each file is looked through once. */
     static boolean isJoined(Path file) {
         if (!Files.isRegularFile(file)) {
             return false;
         }
+        Optional<Boolean> known = JOINED.get(file);
+        boolean joined = known.isPresent() ? known.get() : changesProgramme(file);
+        if (known.isEmpty()) {
+            JOINED.put(file, joined);
+        }
+        return joined;
+    }
+
+    private static boolean changesProgramme(Path file) {
         try (RandomAccessFile in = new RandomAccessFile(file.toFile(), "r")) {
             int size = packetSize(in);
             if (size == 0) {

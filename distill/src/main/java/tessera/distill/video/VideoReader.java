@@ -7,7 +7,7 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * Reads the frames of a video one after the other: u8 values {@code [height, width, 3]} in RGB order, rotated as the file
- * asks for. A folder of numbered JPEG or PNG pictures is read as a video, too; one that is missing is the one before it, and a log line
+ * asks for. Of several tracks the one is read that the file marks as the default, else the first; never a cover. A folder of numbered JPEG or PNG pictures is read as a video, too; one that is missing is the one before it, and a log line
  * says how many are, unless there are more than of the others.
  *
  * <p>Decoding runs in a child process, the {@code ffmpeg} program that the platform jar of {@code org.bytedeco:ffmpeg}
@@ -29,6 +29,7 @@ public final class VideoReader implements AutoCloseable {
 
     private final VideoInfo info;
     private final String formatOptions;
+    private final String track;
     private final DecodeOptions options;
     private FrameSource frames;
     /** Whether the stream begins near the frame that is wanted first. */
@@ -48,6 +49,7 @@ public final class VideoReader implements AutoCloseable {
     private VideoReader(Headers.Found found, DecodeOptions options, Headers.@Nullable Span span) {
         this.info = found.info();
         this.formatOptions = found.options();
+        this.track = found.track();
         this.options = options;
         double wait = options.frameRate() > 0 ? options.start() / options.frameRate() - SECONDS_BEFORE : 0;
         boolean searchable = span != null && !span.jumps() && !TransportStream.isJoined(info.file());
@@ -135,7 +137,7 @@ public final class VideoReader implements AutoCloseable {
                         ? ""
                         : " -copyts -noaccurate_seek -seek_timestamp 1 -ss "
                                 + BigDecimal.valueOf(from).toPlainString())
-                + " -i VIDEO -map 0:V:0 -vf scale=" + options.width() + ":" + options.height()
+                + " -i VIDEO -map 0:" + track + " -vf scale=" + options.width() + ":" + options.height()
                 + ":flags=bilinear+accurate_rnd+full_chroma_int+full_chroma_inp " + FrameStream.OUTPUT;
     }
 

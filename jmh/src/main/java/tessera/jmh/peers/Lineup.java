@@ -39,6 +39,15 @@ final class Lineup implements AutoCloseable {
      * @param peers ourselves first
      */
     Lineup(Task task, List<Peer> peers, Absences absences) {
+        try {
+            open(task, peers, absences);
+        } catch (RuntimeException | Error e) {
+            close();
+            throw e;
+        }
+    }
+
+    private void open(Task task, List<Peer> peers, Absences absences) {
         float[] reference = {};
         for (Peer peer : peers) {
             for (Peer.Way way : peer.ways(task.work())) {

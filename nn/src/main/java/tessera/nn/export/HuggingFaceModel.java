@@ -110,9 +110,6 @@ public final class HuggingFaceModel {
                 named.put(attention + "query.weight", tensor.slice(0, 0, d));
                 named.put(attention + "key.weight", tensor.slice(0, d, 2L * d));
                 named.put(attention + "value.weight", tensor.slice(0, 2L * d, 3L * d));
-                if (!config.keyBias()) {
-                    named.put(attention + "key.bias", Tensor.zeros(d));
-                }
             }
             case "attn.q_bias" -> biases(named, attention, "query.bias", "q_bias", tensor, config);
             case "attn.v_bias" -> biases(named, attention, "value.bias", "v_bias", tensor, config);

@@ -7,6 +7,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.Set;
 import org.jspecify.annotations.Nullable;
 import tessera.kernels.DType;
 import tessera.nn.Checkpoint;
@@ -112,6 +113,22 @@ public final class Head {
         if (classes < 1 || classes != labels.size() || biases != classes) {
             throw new IllegalArgumentException("head: weight " + weight + " and bias f32[" + biases + "] do not fit "
                     + labels.size() + " labels; pass f32[classes, width] and f32[classes]");
+        }
+    }
+
+    /** Whether a file whose arrays have these names is a head alone, as {@code tessera learn} makes them, and no model. */
+    public static boolean isAlone(Set<String> names) {
+        return names.contains("head.weight") && names.size() <= 2;
+    }
+
+    /**
+     * Refuses a head alone in the place of a model, by the names of its file's arrays.
+     *
+     * @throws CheckpointException if it is one
+     */
+    public static void requireModel(Set<String> names) {
+        if (isAlone(names)) {
+            throw new CheckpointException("this is a head and no model; pass the student that it was learned with");
         }
     }
 

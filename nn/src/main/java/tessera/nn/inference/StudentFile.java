@@ -71,7 +71,7 @@ final class StudentFile {
         architecture.refusal(file, names).ifPresent(refusal -> {
             throw new CheckpointException(refusal);
         });
-        if (names.contains("head.weight") && names.size() <= 2) {
+        if (Head.isAlone(names)) {
             throw new CheckpointException("this is a head, not a student; pass the student that it was learned with");
         }
     }

@@ -106,12 +106,16 @@ public final class SafetensorsFile implements AutoCloseable {
         }
         long length = mapped.get(LITTLE_ENDIAN_LONG, 0);
         if (length < 2 || length > Safetensors.MAX_HEADER || length > mapped.byteSize() - Long.BYTES) {
+            String likely = likelyFormat(start);
+            if (!likely.isEmpty()) {
+                throw new TensorFileException(
+                        file, "is no safetensors file" + likely, "check that it is the file you mean");
+            }
             throw TensorFileException.malformed(
                     file,
                     "safetensors",
                     "it claims a header of " + Long.toUnsignedString(length) + " bytes, and 2 to "
-                            + Math.min(Safetensors.MAX_HEADER, mapped.byteSize() - Long.BYTES) + " are possible"
-                            + likelyFormat(start));
+                            + Math.min(Safetensors.MAX_HEADER, mapped.byteSize() - Long.BYTES) + " are possible");
         }
         MemorySegment header = mapped.asSlice(Long.BYTES, length);
         if (header.get(ValueLayout.JAVA_BYTE, 0) != '{') {
@@ -145,11 +149,22 @@ public final class SafetensorsFile implements AutoCloseable {
         if (text.startsWith("\b") && text.startsWith("\u0012", 2)) {
             return " (it looks like an ONNX model: pass the checkpoint that it was exported from, as safetensors)";
         }
+        if (text.startsWith("ftyp", 4) || text.startsWith("\u001aE\u00df\u00a3") || text.startsWith("RIFF")) {
+            return " (it looks like a video or sound: extract makes arrays of videos, learn and predict take them as they"
+                    + " are)";
+        }
+        if (text.startsWith("\u0089PNG") || text.startsWith("\u00ff\u00d8\u00ff") || text.startsWith("%PDF")) {
+            return " (it looks like a picture or a document)";
+        }
         if (text.startsWith("<")) {
             return " (it looks like a web page: fetch the file itself)";
         }
         if (text.stripLeading().startsWith("{")) {
             return " (it looks like JSON, perhaps an index of shards: pass it to import, or join the shards)";
+        }
+        if (text.length() >= Long.BYTES
+                && text.chars().allMatch(c -> (c >= ' ' && c < 0x7F) || (c >= '\t' && c <= '\r'))) {
+            return " (it looks like a text)";
         }
         return "";
     }

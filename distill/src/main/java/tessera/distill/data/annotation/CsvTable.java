@@ -11,7 +11,7 @@ import java.util.stream.IntStream;
 
 /**
  * Comma-separated values with quotes (RFC 4180), in UTF-8 with a byte order mark or without. Lines end as on any system, cells lose the
- * blanks around them, and empty lines are passed over. Where the first line has no comma but semicolons or tabs, as spreadsheets write
+ * blanks around them, and empty lines are passed over. Where the first line has more semicolons or tabs than commas, as spreadsheets write
  * where commas are decimal points, these part the cells, and numbers may have such commas. Columns are found by their names in any case.
  * Immutable.
  */
@@ -108,7 +108,15 @@ public final class CsvTable {
             return first.charAt(first.length() - 1);
         }
         String bare = first.replaceAll("\"[^\"]*\"", "");
-        return bare.indexOf(',') >= 0 ? ',' : bare.indexOf(';') >= 0 ? ';' : bare.indexOf('\t') >= 0 ? '\t' : ',';
+        char most = ',';
+        for (char each : new char[] {';', '\t'}) {
+            most = count(bare, each) > count(bare, most) ? each : most;
+        }
+        return most;
+    }
+
+    private static long count(String text, char wanted) {
+        return text.chars().filter(c -> c == wanted).count();
     }
 
     /** The first row. */
@@ -208,7 +216,7 @@ public final class CsvTable {
     }
 
     IllegalArgumentException wrong(int row, String what) {
-        return new IllegalArgumentException(
-                file + ", line " + line(row) + ", " + what + "; mend row " + row + ", or name another --format");
+        return new IllegalArgumentException(file + ", line " + line(row) + ", " + what
+                + (row == 0 ? "; mend it" : "; mend row " + row) + ", or name another --format");
     }
 }
