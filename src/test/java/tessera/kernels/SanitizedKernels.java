@@ -156,7 +156,7 @@ public final class SanitizedKernels extends KernelParity {
     private void layersOnBytes() {
         System.setProperty("tessera.cuda.int8", "own");
         Int8Kernels int8 = device.int8().orElse(null);
-        int side = 80;
+        long side = 80;
         for (InputRange input : new InputRange[] {null, new InputRange(-1, 1)}) {
             if (int8 == null || late()) {
                 return;

@@ -319,8 +319,11 @@ final class OneDnnProducts {
             };
             int[] numbers = {OneDnn.ARG_SRC, OneDnn.ARG_DST, OneDnn.ARG_SCRATCHPAD};
             MemorySegment arguments = arguments(Arena.ofAuto(), numbers, memories);
-            OneDnn.primitiveExecute(reorder, context.stream, numbers.length, arguments.address());
-            Reference.reachabilityFence(arguments);
+            try {
+                OneDnn.primitiveExecute(reorder, context.stream, numbers.length, arguments.address());
+            } finally {
+                Reference.reachabilityFence(arguments);
+            }
         } finally {
             CONTEXTS.giveBack(context);
             OneDnn.setThreads(threads);

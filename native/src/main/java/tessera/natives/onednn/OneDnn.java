@@ -216,8 +216,7 @@ public final class OneDnn {
 
     /** Descriptor of a matrix without gaps whose rows are the pixels of an image of so many channels. */
     public static long pixelsDesc(int type, long pixels, long channels) {
-        return memoryDesc(
-                type, numbers(1, channels, pixels, 1), numbers(pixels * channels, 1, channels, channels));
+        return memoryDesc(type, numbers(1, channels, pixels, 1), numbers(pixels * channels, 1, channels, channels));
     }
 
     /** Descriptor of the weight of a convolution of single pixels, a matrix of {@code outputs} rows. */
@@ -242,8 +241,7 @@ public final class OneDnn {
 
     private static long memoryDescAny(int type, MemorySegment dims) {
         try {
-            return MEMORY_DESC_CREATE_WITH_TAG.create(
-                    dims.byteSize() / Long.BYTES, dims.address(), type, FORMAT_ANY);
+            return MEMORY_DESC_CREATE_WITH_TAG.create(dims.byteSize() / Long.BYTES, dims.address(), type, FORMAT_ANY);
         } finally {
             Reference.reachabilityFence(dims);
         }

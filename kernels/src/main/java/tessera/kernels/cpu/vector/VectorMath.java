@@ -43,24 +43,24 @@ final class VectorMath {
     static final float PHI_Q_1 = 2.5425008e-01f;
     static final float PHI_Q_2 = 2.9260717e-02f;
     static final float PHI_Q_3 = 1.9445568e-03f;
-    static final float PHI_Q_4 = 7.676813e-05f;
-    static final float PHI_Q_5 = 1.164962e-06f;
+    static final float PHI_Q_4 = 7.676813e-5f;
+    static final float PHI_Q_5 = 1.164962e-6f;
 
     /** Where the derivative of GELU is 0 or 1 to f32. */
     private static final float SLOPE_END = 6;
     /** Coefficients of P and Q of the derivative of GELU, that of u^i in {@code SLOPE_P_i} and {@code SLOPE_Q_i}. */
-    private static final float SLOPE_P_0 = 7.97884643e-01f;
+    private static final float SLOPE_P_0 = 0.79788464f;
 
-    private static final float SLOPE_P_1 = -3.07608638e-02f;
-    private static final float SLOPE_P_2 = 1.42104141e-02f;
-    private static final float SLOPE_P_3 = 2.38593857e-05f;
-    private static final float SLOPE_P_4 = 3.58512043e-05f;
-    private static final float SLOPE_P_5 = 1.90962027e-07f;
-    private static final float SLOPE_Q_1 = 2.94784456e-01f;
-    private static final float SLOPE_Q_2 = 4.10583615e-02f;
-    private static final float SLOPE_Q_3 = 3.52838566e-03f;
-    private static final float SLOPE_Q_4 = 1.93395157e-04f;
-    private static final float SLOPE_Q_5 = 8.88970226e-06f;
+    private static final float SLOPE_P_1 = -0.030760864f;
+    private static final float SLOPE_P_2 = 0.014210414f;
+    private static final float SLOPE_P_3 = 2.3859386e-5f;
+    private static final float SLOPE_P_4 = 3.5851204e-5f;
+    private static final float SLOPE_P_5 = 1.9096203e-7f;
+    private static final float SLOPE_Q_1 = 0.29478446f;
+    private static final float SLOPE_Q_2 = 0.04105836f;
+    private static final float SLOPE_Q_3 = 0.0035283857f;
+    private static final float SLOPE_Q_4 = 1.9339516e-4f;
+    private static final float SLOPE_Q_5 = 8.889702e-6f;
 
     private VectorMath() {}
 
