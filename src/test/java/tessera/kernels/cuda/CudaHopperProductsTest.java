@@ -3,8 +3,6 @@ package tessera.kernels.cuda;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
-import static org.junit.jupiter.api.Assumptions.assumeFalse;
-import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import java.util.ArrayList;
 import java.util.List;
@@ -33,7 +31,6 @@ import tessera.kernels.Matmul.MatmulShape;
 import tessera.kernels.cpu.Elements;
 import tessera.kernels.cpu.Workers;
 import tessera.kernels.cpu.scalar.PlainDevice;
-import tessera.tensor.TestDevices;
 
 /** Products of our own on Hopper's tensor cores against the plain kernels in f64, on the same inputs. */
 @Tag(FakeCuda.TAG)
@@ -42,36 +39,18 @@ class CudaHopperProductsTest {
     private static final Device CPU = Device.cpu();
     private static final Kernels REFERENCE = PlainDevice.reference(new Workers(1));
 
-    private static final int CAPABILITY = 90;
-
-    /** The fake device once more, as it is when it has this capability; like any device never closed. */
-    private static @Nullable CudaDevice hopper;
-
     private final Random random = new Random(11);
     private final List<Buffer> open = new ArrayList<>();
 
     @BeforeEach
     void needsDevice() {
-        assumeFalse(TestDevices.cuda().isEmpty(), FakeCuda::absence);
-        if (FakeCuda.present()) {
-            FakeCuda.set("capability", CAPABILITY);
-            if (hopper == null) {
-                hopper = CudaDevice.open(0);
-            }
-        }
-        assumeTrue(device().capability() == CAPABILITY, "made for compute capability 9.0");
+        HopperDevice.need();
     }
 
     @AfterEach
     void close() {
         open.forEach(Buffer::close);
-        if (FakeCuda.present()) {
-            FakeCuda.reset();
-        }
-    }
-
-    private static CudaDevice device() {
-        return hopper != null ? hopper : (CudaDevice) Device.cuda(0);
+        HopperDevice.giveBack();
     }
 
     /** The same values in f64 on the CPU and in bf16 on the GPU. */
@@ -85,7 +64,7 @@ class CudaHopperProductsTest {
         }
         CPU.kernels().elementwise().cast(wide, narrow);
         CPU.kernels().elementwise().cast(narrow, wide);
-        Buffer there = kept(device().allocate(DType.BF16, n));
+        Buffer there = kept(HopperDevice.get().allocate(DType.BF16, n));
         narrow.copyTo(there);
         return new Pair(wide, there);
     }
@@ -118,7 +97,7 @@ class CudaHopperProductsTest {
     @ParameterizedTest
     @MethodSource("variants")
     void productsMatch(CudaHopperProducts.Variant variant) {
-        CudaHopperProducts products = new CudaHopperProducts(device());
+        CudaHopperProducts products = new CudaHopperProducts(HopperDevice.get());
         long[][] sizes = {{1, 8, 8}, {130, 200, 72}, {300, 392, 448}, {520, 264, 136}};
         for (int i = 0; i < 2 * sizes.length; i++) {
             long m = sizes[i / 2][0];
@@ -154,14 +133,14 @@ class CudaHopperProductsTest {
 
     @Test
     void variantsAgreeBitForBit() {
-        CudaHopperProducts products = new CudaHopperProducts(device());
+        CudaHopperProducts products = new CudaHopperProducts(HopperDevice.get());
         MatmulShape shape = MatmulShape.of(false, true, 200, 136, 200);
         Pair x = normal(shape.m() * shape.k());
         Pair w = normal(shape.n() * shape.k());
         Pair bias = normal(shape.n());
         double[] first = null;
         for (CudaHopperProducts.Variant variant : CudaHopperProducts.VARIANTS) {
-            Buffer y = kept(device().allocate(DType.BF16, shape.m() * shape.n()));
+            Buffer y = kept(HopperDevice.get().allocate(DType.BF16, shape.m() * shape.n()));
             products.run(variant, shape, x.there, w.there, epilogue(bias.there, null, true), y, false);
             double[] values = values(y);
             if (first != null) {
@@ -178,12 +157,12 @@ class CudaHopperProductsTest {
         long m = 300;
         long k = 136;
         Matmul.GeluProducts products =
-                device().kernels().matmul().geluProducts().orElseThrow();
+                HopperDevice.get().kernels().matmul().geluProducts().orElseThrow();
         Pair x = normal(m * k);
         Pair w = normal(n * k);
         Pair bias = normal(n);
         Pair z = normal(m * n);
-        Buffer y = kept(device().allocate(DType.BF16, m * n));
+        Buffer y = kept(HopperDevice.get().allocate(DType.BF16, m * n));
         products.forward(new LinearShape(m, n, k), x.there, w.there, bias.there, z.there, y);
         Buffer wide = kept(CPU.allocate(DType.F64, m * n));
         MatmulShape shape = MatmulShape.of(false, true, m, n, k);
@@ -204,10 +183,10 @@ class CudaHopperProductsTest {
 
     @Test
     void whatIsNotInPiecesOf16BytesIsLeftToTheLibrary() {
-        Buffer buffer = kept(device().allocate(DType.BF16, 4096));
+        Buffer buffer = kept(HopperDevice.get().allocate(DType.BF16, 4096));
         Buffer odd = buffer.slice(1, 1024);
         Buffer bf16 = buffer.slice(0, 1024);
-        Buffer f32 = kept(device().allocate(DType.F32, 1024));
+        Buffer f32 = kept(HopperDevice.get().allocate(DType.F32, 1024));
         MatmulShape shape = MatmulShape.of(false, true, 16, 16, 16);
         assertTrue(CudaHopperProducts.able(shape, bf16, bf16, Epilogue.NONE, bf16));
         assertFalse(CudaHopperProducts.able(shape, odd, bf16, Epilogue.NONE, bf16));

@@ -4,8 +4,6 @@ import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
-import static org.junit.jupiter.api.Assumptions.assumeFalse;
-import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import java.util.ArrayList;
 import java.util.List;
@@ -32,7 +30,6 @@ import tessera.kernels.Matmul.Epilogue;
 import tessera.kernels.Matmul.PackedWeight;
 import tessera.kernels.cpu.Elements;
 import tessera.kernels.cpu.scalar.ScalarInt8;
-import tessera.tensor.TestDevices;
 
 /** Layers on bytes on Hopper's tensor cores beside the same arithmetic in plain Java, on the same inputs. */
 @Tag(FakeCuda.TAG)
@@ -42,11 +39,6 @@ class CudaInt8Test {
 
     private static final Device CPU = Device.cpu();
     private static final Int8Kernels REFERENCE = new ScalarInt8(Int8Kernels.LARGEST_INPUT);
-    private static final int CAPABILITY = 90;
-
-    /** The fake device once more, as it is when it has this capability; like any device never closed. */
-    private static @Nullable CudaDevice hopper;
-
     private static @Nullable CudaInt8 kernels;
 
     private final Random random = new Random(17);
@@ -54,32 +46,19 @@ class CudaInt8Test {
 
     @BeforeEach
     void needsDevice() {
-        assumeFalse(TestDevices.cuda().isEmpty(), FakeCuda::absence);
-        if (FakeCuda.present()) {
-            FakeCuda.set("capability", CAPABILITY);
-            if (hopper == null) {
-                hopper = CudaDevice.open(0);
-            }
-        }
-        assumeTrue(device().capability() == CAPABILITY, "made for compute capability 9.0");
+        HopperDevice.need();
     }
 
     @AfterEach
     void close() {
         open.forEach(Buffer::close);
-        if (FakeCuda.present()) {
-            FakeCuda.reset();
-        }
-    }
-
-    private static CudaDevice device() {
-        return hopper != null ? hopper : (CudaDevice) Device.cuda(0);
+        HopperDevice.giveBack();
     }
 
     private static CudaInt8 int8() {
         CudaInt8 known = kernels;
         if (known == null) {
-            known = new CudaInt8(device(), device().kernels());
+            known = new CudaInt8(HopperDevice.get(), HopperDevice.get().kernels());
             kernels = known;
         }
         return known;
@@ -96,7 +75,7 @@ class CudaInt8Test {
         }
         CPU.kernels().elementwise().cast(wide, narrow);
         CPU.kernels().elementwise().cast(narrow, wide);
-        Buffer there = kept(device().allocate(DType.BF16, n + shift)).slice(shift, n);
+        Buffer there = kept(HopperDevice.get().allocate(DType.BF16, n + shift)).slice(shift, n);
         narrow.copyTo(there);
         return new Pair(wide, there);
     }
@@ -118,7 +97,7 @@ class CudaInt8Test {
     }
 
     private Buffer there(Buffer wide) {
-        Buffer there = kept(device().allocate(wide.dtype(), wide.length()));
+        Buffer there = kept(HopperDevice.get().allocate(wide.dtype(), wide.length()));
         wide.copyTo(there);
         return there;
     }
@@ -144,7 +123,7 @@ class CudaInt8Test {
     }
 
     private double[] linear(long m, Pair x, Buffer w, long n, long k, @Nullable InputRange input, Epilogue epilogue) {
-        Buffer y = kept(device().allocate(DType.BF16, m * n));
+        Buffer y = kept(HopperDevice.get().allocate(DType.BF16, m * n));
         try (PackedWeight weight = int8().pack(there(w), n, k, input)) {
             int8().linear(m, x.there, weight, epilogue, y);
         }
@@ -192,7 +171,7 @@ class CudaInt8Test {
                 double[] expected = reference(
                         m, x, w, n, k, null, epilogue(biased ? bias.here : null, added ? addend.here : null, gelu));
                 // In place of the addend, as on a residual.
-                Buffer y = added ? addend.there : kept(device().allocate(DType.BF16, m * n));
+                Buffer y = added ? addend.there : kept(HopperDevice.get().allocate(DType.BF16, m * n));
                 try (PackedWeight weight = int8().pack(there(w), n, k, null)) {
                     Epilogue there = epilogue(biased ? bias.there : null, added ? addend.there : null, gelu);
                     int8().run(variant, m, x.there, weight, there, y);
@@ -210,8 +189,8 @@ class CudaInt8Test {
         Pair x = normal(m * k);
         Pair bias = normal(n);
         try (PackedWeight weight = int8().pack(there(normalWeight(n * k)), n, k, null)) {
-            Buffer small = kept(device().allocate(DType.BF16, m * n));
-            Buffer large = kept(device().allocate(DType.BF16, m * n));
+            Buffer small = kept(HopperDevice.get().allocate(DType.BF16, m * n));
+            Buffer large = kept(HopperDevice.get().allocate(DType.BF16, m * n));
             int8().run(CudaInt8.SMALL, m, x.there, weight, epilogue(bias.there, null, true), small);
             int8().run(CudaInt8.LARGE, m, x.there, weight, epilogue(bias.there, null, true), large);
             assertArrayEquals(values(small), values(large));
@@ -242,7 +221,7 @@ class CudaInt8Test {
             @Nullable InputRange input,
             Epilogue epilogue) {
         long h = firstBias == null ? 16 : firstBias.length();
-        Buffer y = kept((type == DType.F32 ? CPU : device()).allocate(type, m * second.length() / h));
+        Buffer y = kept((type == DType.F32 ? CPU : HopperDevice.get()).allocate(type, m * second.length() / h));
         try (PackedWeight w1 = by.pack(first, h, first.length() / h, null);
                 PackedWeight w2 = by.pack(second, second.length() / h, h, input)) {
             by.mlp(m, x, w1, firstBias, w2, epilogue, y);
@@ -361,7 +340,7 @@ class CudaInt8Test {
         Buffer w = normalWeight(n * k);
         for (boolean gelu : new boolean[] {false, true}) {
             double[] expected = reference(m, x, w, n, k, null, epilogue(bias.here, addend.here, gelu));
-            Buffer y = kept(device().allocate(DType.BF16, m * n + 1)).slice(1, m * n);
+            Buffer y = kept(HopperDevice.get().allocate(DType.BF16, m * n + 1)).slice(1, m * n);
             try (PackedWeight weight = int8().pack(there(w), n, k, null)) {
                 int8().linear(m, x.there, weight, epilogue(bias.there, addend.there, gelu), y);
             }
@@ -409,7 +388,7 @@ class CudaInt8Test {
     void badCallsAreRefused() {
         Buffer w = there(normalWeight(64));
         Pair x = normal(64);
-        Buffer y = kept(device().allocate(DType.BF16, 64));
+        Buffer y = kept(HopperDevice.get().allocate(DType.BF16, 64));
         refused(
                 "int8: the weight is bf16[64] but f32[64] or more is quantised; pass the whole weight in f32",
                 () -> int8().pack(x.there, 8, 8, null));
@@ -418,7 +397,7 @@ class CudaInt8Test {
                 () -> int8().pack(w, 0, 65_537, null));
         try (PackedWeight weight = int8().pack(w, 8, 8, null);
                 PackedWeight narrow = int8().pack(w, 16, 4, null);
-                PackedWeight other = device().kernels().matmul().pack(x.there, 8, 8)) {
+                PackedWeight other = HopperDevice.get().kernels().matmul().pack(x.there, 8, 8)) {
             refused(
                     "int8: x is f32[64] but bf16[64] or more is needed on a GPU; convert first",
                     () -> int8().linear(8, w, weight, Epilogue.NONE, y));
