@@ -372,7 +372,7 @@ class BadInputTest {
         Files.delete(data.resolve("rgb").resolve("dark").resolve("clip0.npy"));
         refusePretraining(List.of(data.resolve("rgb").resolve("dark") + " holds no clip"));
         refuse(
-                List.of("pose does not exist"),
+                List.of(folder.resolve("student") + " does not exist", "DIR/pose/"),
                 "pretrain",
                 "--modality=pose",
                 "--source",

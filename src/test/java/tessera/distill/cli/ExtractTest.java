@@ -133,7 +133,7 @@ class ExtractTest {
     void badInputIsToldInALine() throws IOException {
         Shell.refuse(List.of("--size is [1, 2, 3]"), "extract", "--videos", videos, "--out", data, "--size=1x2x3");
         Shell.refuse(List.of("--size is '65x'"), "extract", "--videos", videos, "--out", data, "--size=65x");
-        Shell.refuse(List.of("16 <= size"), "extract", "--videos", videos, "--out", data, "--size=8");
+        Shell.refuse(List.of("--size is 8; pass 16 to 2048"), "extract", "--videos", videos, "--out", data, "--size=8");
         Shell.refuse(List.of("--clip-seconds is -1.0"), words("--clip-seconds=-1"));
         Shell.refuse(List.of("--stride-seconds is 0.0"), words("--stride-seconds=0"));
         Shell.refuse(List.of("--threads is 0"), words("--threads=0"));

@@ -96,7 +96,7 @@ class CudaInstructionsTest {
     }
 
     private record Line(String text, Pattern kernels, List<String> targets, List<Count> counts) {
-        private static final Pattern COUNT = Pattern.compile("([A-Z]+)(>?)=(\\d+)");
+        private static final Pattern COUNT = Pattern.compile("([A-Z][A-Z0-9]*)(>?)=(\\d+)");
 
         static Line of(String text) {
             String[] words = text.strip().split("\\s+", -1);

@@ -277,7 +277,7 @@ public final class ModalityFolders {
     private static void requirePlace(Path root, Path place) {
         if (!Files.isDirectory(root)) {
             throw new IllegalArgumentException(root + (Files.exists(root) ? " is no folder" : " does not exist")
-                    + "; name a folder with clips in it, " + "DIR/"
+                    + "; name a folder with clips in it, DIR/"
                     + place.getFileName() + "/<label>/<clip>");
         }
         if (!Files.isDirectory(place)) {
