@@ -300,7 +300,8 @@ final class OneDnnProducts {
         int threads = OneDnn.threads();
         Context context = CONTEXTS.borrow();
         OneDnn.setThreads(1);
-        try (Made made = new Made()) {
+        try (Made made = new Made();
+                Arena arena = Arena.ofConfined()) {
             long stored = made.keep(
                     isPointwise(types)
                             ? OneDnn.pixelWeightsDesc(type, weight.n, weight.k, ldw)
@@ -318,12 +319,11 @@ final class OneDnnProducts {
                 made.keep(OneDnn.memoryCreate(scratch, ENGINE, scratchAddress), OneDnn::memoryDestroy)
             };
             int[] numbers = {OneDnn.ARG_SRC, OneDnn.ARG_DST, OneDnn.ARG_SCRATCHPAD};
-            MemorySegment arguments = arguments(Arena.ofAuto(), numbers, memories);
-            try {
-                OneDnn.primitiveExecute(reorder, context.stream, numbers.length, arguments.address());
-            } finally {
-                Reference.reachabilityFence(arguments);
-            }
+            OneDnn.primitiveExecute(
+                    reorder,
+                    context.stream,
+                    numbers.length,
+                    arguments(arena, numbers, memories).address());
         } finally {
             CONTEXTS.giveBack(context);
             OneDnn.setThreads(threads);

@@ -11,7 +11,6 @@ import java.lang.foreign.MemorySegment;
 import java.lang.foreign.SymbolLookup;
 import java.lang.invoke.MethodHandle;
 import java.lang.invoke.MethodHandles;
-import java.lang.ref.Reference;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Collections;
@@ -201,59 +200,50 @@ public final class OneDnn {
      * @param type {@link #F32} or another type of elements
      */
     public static long matrixDesc(int type, long rows, long columns, long rowStride, long columnStride) {
-        return memoryDesc(type, numbers(rows, columns), numbers(rowStride, columnStride));
+        return memoryDesc(type, new long[] {rows, columns}, new long[] {rowStride, columnStride});
     }
 
     /** Descriptor of an f32 vector. */
     public static long vectorDesc(long length) {
-        return memoryDesc(F32, numbers(length), numbers(1));
+        return memoryDesc(F32, new long[] {length}, new long[] {1});
     }
 
     /** Descriptor of a matrix whose layout the primitive chooses. */
     public static long matrixDescAny(int type, long rows, long columns) {
-        return memoryDescAny(type, numbers(rows, columns));
+        return memoryDescAny(type, new long[] {rows, columns});
     }
 
     /** Descriptor of a matrix without gaps whose rows are the pixels of an image of so many channels. */
     public static long pixelsDesc(int type, long pixels, long channels) {
-        return memoryDesc(type, numbers(1, channels, pixels, 1), numbers(pixels * channels, 1, channels, channels));
+        return memoryDesc(
+                type, new long[] {1, channels, pixels, 1}, new long[] {pixels * channels, 1, channels, channels});
     }
 
     /** Descriptor of the weight of a convolution of single pixels, a matrix of {@code outputs} rows. */
     public static long pixelWeightsDesc(int type, long outputs, long inputs, long rowStride) {
-        return memoryDesc(type, numbers(outputs, inputs, 1, 1), numbers(rowStride, 1, 1, 1));
+        return memoryDesc(type, new long[] {outputs, inputs, 1, 1}, new long[] {rowStride, 1, 1, 1});
     }
 
     /** The same of a layout that the primitive chooses. */
     public static long pixelWeightsDescAny(int type, long outputs, long inputs) {
-        return memoryDescAny(type, numbers(outputs, inputs, 1, 1));
+        return memoryDescAny(type, new long[] {outputs, inputs, 1, 1});
     }
 
-    private static long memoryDesc(int type, MemorySegment dims, MemorySegment strides) {
-        try {
+    private static long memoryDesc(int type, long[] dims, long[] strides) {
+        try (Arena arena = Arena.ofConfined()) {
             return MEMORY_DESC_CREATE_WITH_STRIDES.create(
-                    dims.byteSize() / Long.BYTES, dims.address(), type, strides.address());
-        } finally {
-            Reference.reachabilityFence(dims);
-            Reference.reachabilityFence(strides);
+                    dims.length,
+                    arena.allocateFrom(JAVA_LONG, dims).address(),
+                    type,
+                    arena.allocateFrom(JAVA_LONG, strides).address());
         }
     }
 
-    private static long memoryDescAny(int type, MemorySegment dims) {
-        try {
-            return MEMORY_DESC_CREATE_WITH_TAG.create(dims.byteSize() / Long.BYTES, dims.address(), type, FORMAT_ANY);
-        } finally {
-            Reference.reachabilityFence(dims);
+    private static long memoryDescAny(int type, long[] dims) {
+        try (Arena arena = Arena.ofConfined()) {
+            long numbers = arena.allocateFrom(JAVA_LONG, dims).address();
+            return MEMORY_DESC_CREATE_WITH_TAG.create(dims.length, numbers, type, FORMAT_ANY);
         }
-    }
-
-    /**
-     * Numbers that the library reads or writes, in memory of no one thread: after a process has used memory of one, the compiler asks in loops over
-     * any memory whose it is, before the loop, where the answer is wrong for memory of all; the loop is compiled once more then,
-     * and slower.
-     */
-    private static MemorySegment numbers(long... values) {
-        return Arena.ofAuto().allocateFrom(JAVA_LONG, values);
     }
 
     public static long memoryDescClone(long desc) {
@@ -354,10 +344,10 @@ public final class OneDnn {
      */
     public static long pixelConvolutionDescCreate(
             long engine, long source, long weights, long bias, long destination, long attr) {
-        MemorySegment ones = numbers(1, 1);
-        MemorySegment zeros = numbers(0, 0);
-        MemorySegment made = numbers(0);
-        try {
+        try (Arena arena = Arena.ofConfined()) {
+            MemorySegment ones = arena.allocateFrom(JAVA_LONG, 1, 1);
+            MemorySegment zeros = arena.allocateFrom(JAVA_LONG, 0, 0);
+            MemorySegment made = arena.allocate(JAVA_LONG);
             CONVOLUTION_DESC_CREATE.check((long) LongCall.CALL.invokeExact(
                     CONVOLUTION_DESC_CREATE.address,
                     made.address(),
@@ -376,9 +366,6 @@ public final class OneDnn {
             return made.get(JAVA_LONG, 0);
         } catch (Throwable thrown) {
             throw rethrow(thrown);
-        } finally {
-            Reference.reachabilityFence(ones);
-            Reference.reachabilityFence(zeros);
         }
     }
 
@@ -398,9 +385,13 @@ public final class OneDnn {
 
     /** Name of the implementation that was chosen, for example {@code brg_matmul:avx512_core}. */
     public static String implementation(long desc) {
-        MemorySegment out = numbers(0);
-        PRIMITIVE_DESC_QUERY.run(desc, QUERY_IMPLEMENTATION, 0, out.address());
-        return MemorySegment.ofAddress(out.get(JAVA_LONG, 0)).reinterpret(256).getString(0);
+        try (Arena arena = Arena.ofConfined()) {
+            MemorySegment out = arena.allocate(JAVA_LONG);
+            PRIMITIVE_DESC_QUERY.run(desc, QUERY_IMPLEMENTATION, 0, out.address());
+            return MemorySegment.ofAddress(out.get(JAVA_LONG, 0))
+                    .reinterpret(256)
+                    .getString(0);
+        }
     }
 
     public static long primitiveCreate(long desc) {
@@ -566,9 +557,11 @@ public final class OneDnn {
 
         /** What it makes: its first argument says where to write that, the others are these. */
         long create(long b, long c, long d, long e, long f, long g) {
-            MemorySegment made = numbers(0);
-            check(call(made.address(), b, c, d, e, f, g));
-            return made.get(JAVA_LONG, 0);
+            try (Arena arena = Arena.ofConfined()) {
+                MemorySegment made = arena.allocate(JAVA_LONG);
+                check(call(made.address(), b, c, d, e, f, g));
+                return made.get(JAVA_LONG, 0);
+            }
         }
 
         long create(long b, long c, long d, long e, long f) {
