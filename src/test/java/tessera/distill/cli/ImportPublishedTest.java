@@ -227,7 +227,7 @@ class ImportPublishedTest {
             String before = Files.readString(lines);
             for (String given : List.of(lines.toString(), "action=" + lines)) {
                 Shell.refuse(
-                        List.of("--out " + lines + " is there already and no result of tessera's"),
+                        List.of("--out " + lines + " is the input of --labels"),
                         "import",
                         "--checkpoint",
                         file,

@@ -41,8 +41,8 @@ class NothingAllocatedTest {
     private static final int WIDE = 192;
 
     /**
-     * For each precision in a process of its own, whose compiler has seen nothing else. What it makes of a loop hangs on when it comes to it, too: on
-     * a busy machine one is sometimes left with an object for every vector, so a process that allocates is followed by another.
+     * For each precision in a process of its own, whose compiler has seen nothing else. On bytes it is unlucky in one process of ten or so, and leaves
+     * the exponentials of attention with an object for every vector; such a process is followed by another.
      */
     @ParameterizedTest
     @EnumSource(
@@ -53,7 +53,9 @@ class NothingAllocatedTest {
         assumeTrue(precision != DType.BF16 || device.bf16().isPresent(), "this processor multiplies no bf16");
         assumeTrue(precision != DType.U8 || device.int8().isPresent(), "this processor multiplies no bytes");
         List<String> allocating = List.of();
-        for (int process = 0; process < PROCESSES && (process == 0 || !allocating.isEmpty()); process++) {
+        for (int process = 0;
+                process < (precision == DType.U8 ? PROCESSES : 1) && (process == 0 || !allocating.isEmpty());
+                process++) {
             List<String> options = List.of("--add-modules", "jdk.incubator.vector", "-Xmx1g");
             String told =
                     ChildJava.run(folder, options, Map.of(), 900, Calls.class, folder.toString(), precision.name());

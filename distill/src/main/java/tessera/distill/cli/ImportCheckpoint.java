@@ -152,12 +152,12 @@ final class ImportCheckpoint extends ToolCommand {
 
     @Override
     void run() {
-        Outputs.requireFile(out);
         for (Path shard : SafetensorsShards.files(file)) {
             Outputs.requireOther("--out", out, "--checkpoint", shard);
         }
         labelFiles().values().forEach(each -> Outputs.requireOther("--out", out, "--labels", each));
         Outputs.requireOther("--out", out, "--config", configFile == null ? PublishedConfig.path(file) : configFile);
+        Outputs.requireFile(out);
         ModelConfig written;
         try (Scope scope = Scope.open();
                 Checkpoint checkpoint = Checkpoint.read(file)) {
