@@ -15,14 +15,8 @@ import org.openjdk.jmh.annotations.State;
 import org.openjdk.jmh.annotations.TearDown;
 import org.openjdk.jmh.annotations.Warmup;
 import tessera.kernels.DType;
-import tessera.kernels.Device;
-import tessera.nn.Params;
 import tessera.nn.inference.Masking;
 import tessera.nn.inference.Student;
-import tessera.nn.videomae.VideoMaeClassifier;
-import tessera.nn.videomae.VideoMaeConfig;
-import tessera.tensor.Patches;
-import tessera.tensor.Tensor;
 
 /**
  * Masked inference of ViT-S on one clip of 16 x 224 x 224: from pixels to the pooled feature.
@@ -37,9 +31,6 @@ import tessera.tensor.Tensor;
 @Measurement(iterations = 5, time = 5)
 @Fork(1)
 public class EncoderBenchmark {
-    private static final double[] MEAN = {.485, .456, .406};
-    private static final double[] STD = {.229, .224, .225};
-
     /** Share of masked tokens. */
     @Param({"0.75", "0.9", "0.5", "0"})
     public double maskRatio;
@@ -54,16 +45,9 @@ public class EncoderBenchmark {
 
     @Setup(Level.Trial)
     public void open() {
-        VideoMaeConfig config = VideoMaeConfig.of("small", new Patches(3, 2, 16, 1 / 255.0, MEAN, STD));
-        Params params = Params.random(Device.cpu(), DType.F32, 1);
-        new VideoMaeClassifier(params, config, 0).close();
-        student = Student.of(params.all(), config, Device.cpu());
-        params.all().values().forEach(Tensor::close);
+        student = Models.student(1, DType.F32);
         session = student.session(1, Masking.of(maskRatio, ensemble));
-        java.util.SplittableRandom random = new java.util.SplittableRandom(7);
-        for (long i = 0; i < session.input().byteSize(); i++) {
-            session.input().set(java.lang.foreign.ValueLayout.JAVA_BYTE, i, (byte) random.nextInt(256));
-        }
+        Models.fill(session.input());
     }
 
     /** One clip, a new mask every time. */

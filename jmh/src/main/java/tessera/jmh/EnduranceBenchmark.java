@@ -2,12 +2,10 @@ package tessera.jmh;
 
 import com.sun.management.ThreadMXBean;
 import java.io.IOException;
-import java.lang.foreign.ValueLayout;
 import java.lang.management.ManagementFactory;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Locale;
-import java.util.SplittableRandom;
 import java.util.concurrent.TimeUnit;
 import org.openjdk.jmh.annotations.Benchmark;
 import org.openjdk.jmh.annotations.BenchmarkMode;
@@ -25,13 +23,8 @@ import org.openjdk.jmh.annotations.Timeout;
 import org.openjdk.jmh.annotations.Warmup;
 import tessera.kernels.DType;
 import tessera.kernels.Device;
-import tessera.nn.Params;
 import tessera.nn.inference.Masking;
 import tessera.nn.inference.Student;
-import tessera.nn.videomae.VideoMaeClassifier;
-import tessera.nn.videomae.VideoMaeConfig;
-import tessera.tensor.Patches;
-import tessera.tensor.Tensor;
 
 /**
  * Many passes of ViT-S over a clip of 16 x 224 x 224 with three quarters of the tokens masked: the bytes that a call allocates on the Java
@@ -50,8 +43,6 @@ import tessera.tensor.Tensor;
 @Timeout(time = 3, timeUnit = TimeUnit.HOURS)
 @Fork(1)
 public class EnduranceBenchmark {
-    private static final double[] MEAN = {.485, .456, .406};
-    private static final double[] STD = {.229, .224, .225};
     private static final double MASK_RATIO = .75;
     private static final long PAGE = 4096;
     private static final int REPORTS = 10;
@@ -68,21 +59,14 @@ public class EnduranceBenchmark {
 
     @Setup(Level.Trial)
     public void open() {
-        VideoMaeConfig config = VideoMaeConfig.of("small", new Patches(3, 2, 16, 1 / 255.0, MEAN, STD));
-        Params params = Params.random(Device.cpu(), DType.F32, 1);
-        new VideoMaeClassifier(params, config, 0).close();
-        student = Student.of(params.all(), config, Device.cpu(), precision.equals("bf16") ? DType.BF16 : DType.F32);
-        params.all().values().forEach(Tensor::close);
+        student = Models.student(1, precision.equals("bf16") ? DType.BF16 : DType.F32);
         if (precision.equals("int8")) {
             Student exact = student;
             student = exact.quantize();
             exact.close();
         }
         session = student.session(1, Masking.of(MASK_RATIO, 1));
-        SplittableRandom random = new SplittableRandom(7);
-        for (long i = 0; i < session.input().byteSize(); i++) {
-            session.input().set(ValueLayout.JAVA_BYTE, i, (byte) random.nextInt(256));
-        }
+        Models.fill(session.input());
     }
 
     /** All passes, each with a mask of its own. */

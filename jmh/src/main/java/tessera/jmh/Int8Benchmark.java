@@ -2,8 +2,6 @@ package tessera.jmh;
 
 import static java.util.Objects.requireNonNull;
 
-import java.lang.foreign.ValueLayout;
-import java.util.SplittableRandom;
 import java.util.concurrent.TimeUnit;
 import org.jspecify.annotations.Nullable;
 import org.openjdk.jmh.annotations.Benchmark;
@@ -21,13 +19,8 @@ import org.openjdk.jmh.annotations.TearDown;
 import org.openjdk.jmh.annotations.Warmup;
 import tessera.kernels.DType;
 import tessera.kernels.Device;
-import tessera.nn.Params;
 import tessera.nn.inference.Masking;
 import tessera.nn.inference.Student;
-import tessera.nn.videomae.VideoMaeClassifier;
-import tessera.nn.videomae.VideoMaeConfig;
-import tessera.tensor.Patches;
-import tessera.tensor.Tensor;
 
 /**
  * Masked inference of ViT-S on clips of 16 x 224 x 224 in f32, with linear layers on bytes and, where the
@@ -43,9 +36,6 @@ import tessera.tensor.Tensor;
 @Measurement(iterations = 5, time = 5)
 @Fork(1)
 public class Int8Benchmark {
-    private static final double[] MEAN = {.485, .456, .406};
-    private static final double[] STD = {.229, .224, .225};
-
     /** Share of masked tokens. */
     @Param({"0", "0.5", "0.75", "0.9"})
     public double maskRatio;
@@ -63,27 +53,17 @@ public class Int8Benchmark {
 
     @Setup(Level.Trial)
     public void open() {
-        VideoMaeConfig config = VideoMaeConfig.of("small", new Patches(3, 2, 16, 1 / 255.0, MEAN, STD));
-        Params params = Params.random(Device.cpu(), DType.F32, 1);
-        new VideoMaeClassifier(params, config, 0).close();
-        f32 = Student.of(params.all(), config, Device.cpu());
+        f32 = Models.student(1, DType.F32);
         if (Device.cpu().bf16().isPresent()) {
-            bf16 = Student.of(params.all(), config, Device.cpu(), DType.BF16);
+            bf16 = Models.student(1, DType.BF16);
             narrow = bf16.session(batch, Masking.of(maskRatio, 1));
+            Models.fill(narrow.input());
         }
-        params.all().values().forEach(Tensor::close);
         int8 = f32.quantize();
         plain = f32.session(batch, Masking.of(maskRatio, 1));
         bytes = int8.session(batch, Masking.of(maskRatio, 1));
-        SplittableRandom random = new SplittableRandom(7);
-        for (long i = 0; i < plain.input().byteSize(); i++) {
-            byte pixel = (byte) random.nextInt(256);
-            plain.input().set(ValueLayout.JAVA_BYTE, i, pixel);
-            bytes.input().set(ValueLayout.JAVA_BYTE, i, pixel);
-            if (narrow != null) {
-                narrow.input().set(ValueLayout.JAVA_BYTE, i, pixel);
-            }
-        }
+        Models.fill(plain.input());
+        Models.fill(bytes.input());
         float[] features = plain.features(1);
         check(features, bytes.features(1));
         if (narrow != null) {

@@ -2,25 +2,18 @@ package tessera.jmh;
 
 import java.io.IOException;
 import java.io.OutputStream;
-import java.lang.foreign.ValueLayout;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Collections;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
-import java.util.SplittableRandom;
 import java.util.concurrent.CyclicBarrier;
 import java.util.stream.Stream;
 import tessera.kernels.DType;
 import tessera.kernels.Device;
-import tessera.nn.Params;
 import tessera.nn.inference.Masking;
 import tessera.nn.inference.Student;
-import tessera.nn.videomae.VideoMaeClassifier;
-import tessera.nn.videomae.VideoMaeConfig;
-import tessera.tensor.Patches;
-import tessera.tensor.Tensor;
 
 /**
  * Masked inference of ViT-S (one clip of 16 x 224 x 224) on cores that it does not have to itself: beside a process that keeps one
@@ -35,8 +28,6 @@ import tessera.tensor.Tensor;
  * process is there all the time and only asleep in the turns without it.
  */
 public final class SharedCores {
-    private static final double[] MEAN = {.485, .456, .406};
-    private static final double[] STD = {.229, .224, .225};
     private static final double TURN_SECONDS = 1;
     private static final int LEAST_CALLS = 3;
 
@@ -140,8 +131,8 @@ public final class SharedCores {
         Path file = ResultsFile.named("shared");
         List<Figure> figures = new ArrayList<>();
         try (Busy busy = new Busy(bound);
-                Student first = student(1);
-                Student second = student(2)) {
+                Student first = Models.student(1, DType.F32);
+                Student second = Models.student(2, DType.F32)) {
             for (double ratio : words.ratios()) {
                 try (Student.Session session = session(first, ratio);
                         Student.Session other = session(second, ratio)) {
@@ -157,21 +148,9 @@ public final class SharedCores {
         System.out.println(figures.size() + " results: " + file);
     }
 
-    private static Student student(int seed) {
-        VideoMaeConfig config = VideoMaeConfig.of("small", new Patches(3, 2, 16, 1 / 255.0, MEAN, STD));
-        Params params = Params.random(Device.cpu(), DType.F32, seed);
-        new VideoMaeClassifier(params, config, 0).close();
-        Student student = Student.of(params.all(), config, Device.cpu());
-        params.all().values().forEach(Tensor::close);
-        return student;
-    }
-
     private static Student.Session session(Student student, double ratio) {
         Student.Session session = student.session(1, Masking.of(ratio, 1));
-        SplittableRandom random = new SplittableRandom(7);
-        for (long i = 0; i < session.input().byteSize(); i++) {
-            session.input().set(ValueLayout.JAVA_BYTE, i, (byte) random.nextInt(256));
-        }
+        Models.fill(session.input());
         return session;
     }
 

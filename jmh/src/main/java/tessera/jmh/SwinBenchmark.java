@@ -1,7 +1,5 @@
 package tessera.jmh;
 
-import java.lang.foreign.ValueLayout;
-import java.util.SplittableRandom;
 import java.util.concurrent.TimeUnit;
 import org.openjdk.jmh.annotations.Benchmark;
 import org.openjdk.jmh.annotations.BenchmarkMode;
@@ -24,7 +22,6 @@ import tessera.nn.swin.SwinConfig;
 import tessera.nn.swin.SwinModel;
 import tessera.tensor.Autograd;
 import tessera.tensor.Losses;
-import tessera.tensor.Shape;
 import tessera.tensor.Tensor;
 
 /**
@@ -51,18 +48,13 @@ public class SwinBenchmark {
 
     @Setup(Level.Trial)
     public void open() {
-        SwinConfig config = SwinConfig.tiny(
-                3, 1 / 255.0, new double[] {.485, .456, .406}, new double[] {.229, .224, .225}, 16, 224, 224);
+        SwinConfig config = Models.swin();
         params = Params.random(Device.cpu(), DType.F32, 1);
         trained = new SwinModel(params, config, CLASSES);
         packed = new SwinModel(Params.from(Device.cpu(), DType.F32, params.all()), config, CLASSES);
         packed.pack();
         optimiser = new AdamW(params.all(), .9, .999, 1e-8, .02, AdamW.matrices(params.all()));
-        clip = Tensor.empty(Device.cpu(), DType.U8, Shape.of(1, 16, 224, 224, 3));
-        SplittableRandom random = new SplittableRandom(7);
-        for (long i = 0; i < clip.segment().byteSize(); i++) {
-            clip.segment().set(ValueLayout.JAVA_BYTE, i, (byte) random.nextInt(256));
-        }
+        clip = Models.pixels(1, 16, 224, 224, 3);
         labels = Tensor.of(new int[] {3});
     }
 

@@ -1,7 +1,5 @@
 package tessera.jmh;
 
-import java.lang.foreign.ValueLayout;
-import java.util.SplittableRandom;
 import java.util.concurrent.TimeUnit;
 import org.openjdk.jmh.annotations.Benchmark;
 import org.openjdk.jmh.annotations.BenchmarkMode;
@@ -22,8 +20,6 @@ import tessera.nn.Params;
 import tessera.nn.videomae.VideoMaeClassifier;
 import tessera.nn.videomae.VideoMaeConfig;
 import tessera.tensor.Losses;
-import tessera.tensor.Patches;
-import tessera.tensor.Shape;
 import tessera.tensor.Tensor;
 import tessera.tensor.TokenMask;
 
@@ -52,17 +48,10 @@ public class TrainingBenchmark {
 
     @Setup(Level.Trial)
     public void open() {
-        VideoMaeConfig config = VideoMaeConfig.of(
-                "small",
-                new Patches(3, 2, 16, 1 / 255.0, new double[] {.485, .456, .406}, new double[] {.229, .224, .225}));
         params = Params.random(Device.cpu(), DType.F32, 1);
-        model = new VideoMaeClassifier(params, config, CLASSES);
+        model = new VideoMaeClassifier(params, Models.small(), CLASSES);
         optimiser = new AdamW(params.all(), .9, .999, 1e-8, .05, AdamW.matrices(params.all()));
-        clips = Tensor.empty(Device.cpu(), DType.U8, Shape.of(BATCH, 16, 224, 224, 3));
-        SplittableRandom random = new SplittableRandom(7);
-        for (long i = 0; i < clips.segment().byteSize(); i++) {
-            clips.segment().set(ValueLayout.JAVA_BYTE, i, (byte) random.nextInt(256));
-        }
+        clips = Models.pixels(BATCH, 16, 224, 224, 3);
         labels = Tensor.of(new int[] {3, 5});
     }
 

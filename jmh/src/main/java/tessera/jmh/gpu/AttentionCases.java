@@ -38,35 +38,25 @@ final class AttentionCases extends FamilyCases {
     private void attention(String name, int n, int h, int width) {
         String shape = batched(n, h, width / h);
         double products = 2.0 * n * n * width;
-        add(new KernelCase(
+        multiplies(
                 "attention.attention",
                 name,
                 shape,
-                sizes.batch(),
-                1,
-                true,
                 (b, s) -> b * 4 * n * width * s,
                 (b, s) -> b * 2 * products,
-                false,
-                true,
                 (kernels, in, b) -> {
                     Buffer qkv = in.normal(b * n * 3 * width);
                     Buffer out = in.output(b * n * width);
                     AttentionShape form = attentionShape(b, n, h, width);
                     AttentionTensors tensors = tensors(qkv, width);
                     return () -> kernels.attention().attention(form, tensors, out, null);
-                }));
-        add(new KernelCase(
+                });
+        multiplies(
                 "attention.attentionBackward",
                 name + " backward",
                 shape,
-                sizes.batch(),
-                1,
-                true,
                 (b, s) -> b * 8 * n * width * s,
                 (b, s) -> b * 5 * products,
-                false,
-                true,
                 (kernels, in, b) -> {
                     Buffer qkv = in.normal(b * n * 3 * width);
                     Buffer dout = in.normal(b * n * width);
@@ -78,7 +68,7 @@ final class AttentionCases extends FamilyCases {
                     AttentionTensors gradients = tensors(dqkv, width);
                     kernels.attention().attention(form, tensors, out, logSumExp);
                     return () -> kernels.attention().attentionBackward(form, tensors, out, logSumExp, dout, gradients);
-                }));
+                });
     }
 
     /** Attention in windows with one bias and regions, as in Swin. */
@@ -86,35 +76,25 @@ final class AttentionCases extends FamilyCases {
         String shape = batched(count, n, h, width / h);
         double products = 2.0 * n * n * width * count;
         double pairs = (double) h * n * n;
-        add(new KernelCase(
+        multiplies(
                 "attention.attention",
                 "attention in windows",
                 shape,
-                sizes.batch(),
-                1,
-                true,
                 (b, s) -> (b * 4 * count * n * width + pairs) * s,
                 (b, s) -> b * 2 * products,
-                false,
-                true,
                 (kernels, in, b) -> {
                     Buffer qkv = in.normal(b * count * n * 3 * width);
                     AttentionTensors tensors = windows(in, qkv, width, (long) pairs, count, n);
                     Buffer out = in.output(b * count * n * width);
                     AttentionShape form = windowShape(b * count, n, h, width, count);
                     return () -> kernels.attention().attention(form, tensors, out, null);
-                }));
-        add(new KernelCase(
+                });
+        multiplies(
                 "attention.attentionBackward",
                 "attention in windows backward",
                 shape,
-                sizes.batch(),
-                1,
-                true,
                 (b, s) -> (b * 8 * count * n * width + 2 * pairs) * s,
                 (b, s) -> b * 5 * products,
-                false,
-                true,
                 (kernels, in, b) -> {
                     Buffer qkv = in.normal(b * count * n * 3 * width);
                     AttentionTensors tensors = windows(in, qkv, width, (long) pairs, count, n);
@@ -127,7 +107,7 @@ final class AttentionCases extends FamilyCases {
                     AttentionShape form = windowShape(b * count, n, h, width, count);
                     kernels.attention().attention(form, tensors, out, logSumExp);
                     return () -> kernels.attention().attentionBackward(form, tensors, out, logSumExp, dout, gradients);
-                }));
+                });
     }
 
     private static AttentionTensors windows(Inputs in, Buffer qkv, int width, long pairs, int count, int n) {

@@ -37,6 +37,11 @@ abstract class FamilyCases {
         cases.add(one);
     }
 
+    /** Adds a kernel bound by matrix products. */
+    final void multiplies(String primitive, String name, String shape, Cost bytes, Cost flops, Setup setup) {
+        add(new KernelCase(primitive, name, shape, sizes.batch(), 1, true, bytes, flops, false, true, setup));
+    }
+
     /** Adds a kernel bound by memory. */
     final void moves(String primitive, String name, String shape, Cost bytes, Cost flops, Setup setup) {
         moves(primitive, name, shape, bytes, flops, bytes, setup);

@@ -39,17 +39,12 @@ final class MatmulCases extends FamilyCases {
     }
 
     private void linear(String name, int rows, int in, int out, Activation activation, boolean accumulate) {
-        add(new KernelCase(
+        multiplies(
                 "matmul.linear",
                 name,
                 batched(rows) + ", " + in + " to " + out,
-                sizes.batch(),
-                1,
-                true,
                 (b, s) -> (b * rows * (in + (accumulate ? 2.0 : 1.0) * out) + (double) in * out) * s,
                 (b, s) -> 2 * b * rows * in * out,
-                false,
-                true,
                 (kernels, inputs, b) -> {
                     long m = b * rows;
                     Buffer x = inputs.normal(m * in);
@@ -59,21 +54,16 @@ final class MatmulCases extends FamilyCases {
                     Buffer y = accumulate ? inputs.written(inputs.normal(m * out)) : inputs.output(m * out);
                     Epilogue epilogue = new Epilogue(bias, accumulate ? y : null, activation);
                     return () -> kernels.matmul().linear(m, x, weight, epilogue, y);
-                }));
+                });
     }
 
     private void product(String name, int rows, int in, int out, boolean ofWeight) {
-        add(new KernelCase(
+        multiplies(
                 "matmul.matmul",
                 name,
                 batched(rows) + ", " + in + " and " + out,
-                sizes.batch(),
-                1,
-                true,
                 (b, s) -> (b * rows * (in + out) + (double) in * out) * s,
                 (b, s) -> 2 * b * rows * in * out,
-                false,
-                true,
                 (kernels, inputs, b) -> {
                     long m = b * rows;
                     Buffer dy = inputs.normal(m * out);
@@ -87,22 +77,17 @@ final class MatmulCases extends FamilyCases {
                     Buffer dx = inputs.output(m * in);
                     MatmulShape shape = MatmulShape.of(false, false, m, in, out);
                     return () -> kernels.matmul().matmul(shape, dy, weight, Epilogue.NONE, dx);
-                }));
+                });
     }
 
     /** The residual stays as it is, for the backward pass. */
     private void residual(String name, int rows, int in, int out) {
-        add(new KernelCase(
+        multiplies(
                 "matmul.matmul",
                 name,
                 batched(rows) + ", " + in + " to " + out,
-                sizes.batch(),
-                1,
-                true,
                 (b, s) -> (b * rows * (in + 2.0 * out) + (double) in * out) * s,
                 (b, s) -> 2 * b * rows * in * out,
-                false,
-                true,
                 (kernels, inputs, b) -> {
                     long m = b * rows;
                     Buffer x = inputs.normal(m * in);
@@ -113,22 +98,17 @@ final class MatmulCases extends FamilyCases {
                     MatmulShape shape = MatmulShape.of(false, true, m, out, in);
                     Epilogue epilogue = new Epilogue(bias, residual, Activation.NONE);
                     return () -> kernels.matmul().matmul(shape, x, weight, epilogue, y);
-                }));
+                });
     }
 
     /** dW and db from one reading of dY where the library has the epilogue; f32 beside bf16 data, as in training. */
     private void parameters(String name, int rows, int in, int out) {
-        add(new KernelCase(
+        multiplies(
                 "matmul.linearBackward",
                 name,
                 batched(rows) + ", " + in + " and " + out,
-                sizes.batch(),
-                1,
-                true,
                 (b, s) -> b * rows * (in + out) * s + 4.0 * in * out,
                 (b, s) -> 2 * b * rows * in * out,
-                false,
-                true,
                 (kernels, inputs, b) -> {
                     long m = b * rows;
                     Buffer dy = inputs.normal(m * out);
@@ -137,22 +117,17 @@ final class MatmulCases extends FamilyCases {
                     Buffer db = inputs.masterOutput(out);
                     LinearShape shape = new LinearShape(m, out, in);
                     return () -> kernels.matmul().linearBackward(shape, dy, x, dw, db);
-                }));
+                });
     }
 
     /** What GELU is computed of is written too. */
     private void keepingGelu(String name, int rows, int in, int out) {
-        add(new KernelCase(
+        multiplies(
                 "matmul.geluProducts",
                 name,
                 batched(rows) + ", " + in + " to " + out,
-                sizes.batch(),
-                1,
-                true,
                 (b, s) -> (b * rows * (in + 2.0 * out) + (double) in * out) * s,
                 (b, s) -> 2 * b * rows * in * out,
-                false,
-                true,
                 (kernels, inputs, b) -> {
                     long m = b * rows;
                     Buffer x = inputs.normal(m * in);
@@ -169,21 +144,16 @@ final class MatmulCases extends FamilyCases {
                         kernels.matmul().matmul(shape, x, weight, Epilogue.bias(bias), z);
                         kernels.elementwise().unary(UnaryOp.GELU, z, y);
                     };
-                }));
+                });
     }
 
     private void geluGradient(String name, int rows, int in, int out) {
-        add(new KernelCase(
+        multiplies(
                 "matmul.geluProducts",
                 name,
                 batched(rows) + ", " + in + " to " + out,
-                sizes.batch(),
-                1,
-                true,
                 (b, s) -> (b * rows * (2.0 * in + out) + (double) in * out) * s,
                 (b, s) -> 2 * b * rows * in * out,
-                false,
-                true,
                 (kernels, inputs, b) -> {
                     long m = b * rows;
                     Buffer dy = inputs.normal(m * out);
@@ -199,22 +169,17 @@ final class MatmulCases extends FamilyCases {
                         kernels.matmul().matmul(shape, dy, weight, Epilogue.NONE, dz);
                         kernels.elementwise().unaryBackward(UnaryOp.GELU, z, dz, dz);
                     };
-                }));
+                });
     }
 
     private void batch(String name, int rows, int headDim) {
         double products = heads;
-        add(new KernelCase(
+        multiplies(
                 "matmul.matmulBatched",
                 name,
                 batched(heads, rows, headDim),
-                sizes.batch(),
-                1,
-                true,
                 (b, s) -> b * products * rows * (2.0 * headDim + rows) * s,
                 (b, s) -> 2 * b * products * rows * rows * headDim,
-                false,
-                true,
                 (kernels, inputs, b) -> {
                     long side = (long) rows * headDim;
                     Buffer q = inputs.normal(b * heads * side);
@@ -223,7 +188,7 @@ final class MatmulCases extends FamilyCases {
                     MatmulShape shape = MatmulShape.of(false, true, rows, rows, headDim);
                     Batch batch = new Batch(b * heads, side, side, (long) rows * rows);
                     return () -> kernels.matmul().matmulBatched(shape, batch, q, k, scores);
-                }));
+                });
     }
 
     /** A packed weight has a layout of the device's own, so what is compared is a row that went through it. */

@@ -1,5 +1,6 @@
 package tessera.jmh.gpu;
 
+import tessera.jmh.Models;
 import tessera.kernels.Patches.PatchGeometry;
 import tessera.nn.videomae.VideoMaeConfig;
 import tessera.tensor.Patches;
@@ -26,18 +27,15 @@ record Sizes(
         long copyBytes,
         int matmulSide) {
 
-    private static final Patches RGB =
-            new Patches(3, 2, 16, 1 / 255.0, new double[] {.485, .456, .406}, new double[] {.229, .224, .225});
-
     /** ViT-S on 16 x 224 x 224. */
     static Sizes paper() {
-        return new Sizes(VideoMaeConfig.of("small", RGB), 64, 48, 204, 16384, 4096, 1L << 30, 8192);
+        return new Sizes(Models.small(), 64, 48, 204, 16384, 4096, 1L << 30, 8192);
     }
 
     /** A model that runs in a test. */
     static Sizes tiny() {
         VideoMaeConfig config = new VideoMaeConfig(
-                new Patches(3, 2, 4, RGB.scale(), RGB.mean(), RGB.std()),
+                new Patches(3, 2, 4, Models.RGB.scale(), Models.RGB.mean(), Models.RGB.std()),
                 4,
                 16,
                 16,

@@ -8,6 +8,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.function.Supplier;
 import org.jspecify.annotations.Nullable;
+import tessera.jmh.Models;
 import tessera.kernels.DType;
 import tessera.kernels.Device;
 import tessera.kernels.Matmul.Activation;
@@ -260,7 +261,7 @@ final class OwnPeer implements Peer {
     private Contender swin(Task task, Precision precision) {
         Params params = params(task, precision);
         int classes = task.weight("head.bias").length;
-        SwinModel model = new SwinModel(params, Task.swinConfig(), classes);
+        SwinModel model = new SwinModel(params, Models.swin(), classes);
         model.pack();
         Tensor clip = here(task.input("clip"));
         return new Call(

@@ -20,6 +20,7 @@ import java.util.concurrent.LinkedBlockingQueue;
 import java.util.concurrent.TimeUnit;
 import org.jspecify.annotations.Nullable;
 import tessera.distill.report.Json;
+import tessera.jmh.Models;
 import tessera.nn.videomae.VideoMaeConfig;
 import tessera.tensor.Patches;
 
@@ -153,7 +154,7 @@ final class PythonPeer implements Peer {
     private static Map<String, Object> config(Task task) {
         VideoMaeConfig config = task.shapes().config();
         boolean swin = task.work().kind() == Kind.SWIN;
-        Patches patches = swin ? Task.swinConfig().patches() : config.patches();
+        Patches patches = swin ? Models.swin().patches() : config.patches();
         Map<String, Object> entries = new LinkedHashMap<>();
         entries.put("width", config.embedDim());
         entries.put("depth", config.depth());

@@ -2,6 +2,7 @@ package tessera.jmh.peers;
 
 import java.util.ArrayList;
 import java.util.List;
+import tessera.jmh.Models;
 import tessera.nn.videomae.VideoMaeConfig;
 import tessera.tensor.Patches;
 
@@ -31,9 +32,6 @@ public record Shapes(
         }
     }
 
-    private static final Patches RGB =
-            new Patches(3, 2, 16, 1 / 255.0, new double[] {.485, .456, .406}, new double[] {.229, .224, .225});
-
     /** What is measured at each number of tokens, the block last, which is a group of its own. */
     private static final List<Kind> SIZED = List.of(
             Kind.LINEAR,
@@ -62,12 +60,12 @@ public record Shapes(
                 new Product(1568, 1536, 384),
                 new Product(392, 1536, 384),
                 new Product(392, 384, 1536));
-        return new Shapes(VideoMaeConfig.of("small", RGB), limits.getFirst(), limits, 1L << 26, 64, true);
+        return new Shapes(Models.small(), limits.getFirst(), limits, 1L << 26, 64, true);
     }
 
     /** A model that runs in a test. */
     static Shapes tiny() {
-        Patches patches = new Patches(3, 2, 4, RGB.scale(), RGB.mean(), RGB.std());
+        Patches patches = new Patches(3, 2, 4, Models.RGB.scale(), Models.RGB.mean(), Models.RGB.std());
         VideoMaeConfig config = new VideoMaeConfig(patches, 4, 16, 16, 32, 2, 2, 16, 1, 1, 1e-6, 1e-6, true, false);
         Product product = new Product(32, 32, 32);
         return new Shapes(config, product, List.of(product, new Product(64, 32, 32)), 1 << 16, 5, false);

@@ -1,21 +1,19 @@
 package tessera.jmh.peers;
 
 import java.io.IOException;
-import java.lang.foreign.ValueLayout;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.Map;
-import java.util.SplittableRandom;
 import java.util.TreeMap;
+import tessera.jmh.Models;
 import tessera.kernels.DType;
 import tessera.kernels.Device;
 import tessera.nn.Checkpoint;
 import tessera.nn.MaskContext;
 import tessera.nn.Params;
 import tessera.nn.inference.Masking;
-import tessera.nn.swin.SwinConfig;
 import tessera.nn.swin.SwinModel;
 import tessera.nn.swin.SwinNames;
 import tessera.nn.videomae.VideoMaeClassifier;
@@ -90,7 +88,7 @@ public record Task(
         Path weightsFile = folder.resolve("weights." + work.kind().text());
         Path inputsFile = folder.resolve("inputs." + work.kind().text());
         if (work.kind() == Kind.SWIN) {
-            SwinNames.writeForTorchvision(weightsFile, weights, swinConfig());
+            SwinNames.writeForTorchvision(weightsFile, weights, Models.swin());
         } else {
             Checkpoint.write(weightsFile, weights, Map.of());
         }
@@ -98,15 +96,9 @@ public record Task(
         return new Task(work, shapes, weights, weightsFile, inputs, inputsFile, folder);
     }
 
-    /** Swin3D-T as published. */
-    static SwinConfig swinConfig() {
-        return SwinConfig.tiny(
-                3, 1 / 255.0, new double[] {.485, .456, .406}, new double[] {.229, .224, .225}, 16, 224, 224);
-    }
-
     private static Map<String, Tensor> swin() {
         Params params = Params.random(Device.cpu(), DType.F32, 1);
-        new SwinModel(params, swinConfig(), SWIN_CLASSES).close();
+        new SwinModel(params, Models.swin(), SWIN_CLASSES).close();
         return shaken(params);
     }
 
@@ -174,7 +166,7 @@ public record Task(
             }
             case ADAMW -> normals(inputs, Shape.of(shapes.config().depth(), shapes.blockValues()), "x", "gradient");
             case PATCHES, FORWARD -> clips(work, shapes, inputs);
-            case SWIN -> inputs.put("clip", pixels(Shape.of(work.batch(), 16, 224, 224, 3)));
+            case SWIN -> inputs.put("clip", Models.pixels(work.batch(), 16, 224, 224, 3));
             case TRAIN -> {
                 clips(work, shapes, inputs);
                 inputs.put("labels", labels(work.batch(), shapes.classes()));
@@ -208,12 +200,12 @@ public record Task(
         VideoMaeConfig config = shapes.config();
         inputs.put(
                 "clip",
-                pixels(Shape.of(
+                Models.pixels(
                         work.batch(),
                         config.frames(),
                         config.height(),
                         config.width(),
-                        config.patches().channels())));
+                        config.patches().channels()));
         if (work.ratio() > 0) {
             Masking masking = Masking.of(work.ratio(), work.ensemble());
             Tensor[] masks = new Tensor[work.ensemble()];
@@ -230,15 +222,6 @@ public record Task(
             }
             inputs.put("visible", Tensor.of(visible, work.sequences(), work.tokens(config)));
         }
-    }
-
-    private static Tensor pixels(Shape shape) {
-        Tensor clip = Tensor.empty(Device.cpu(), DType.U8, shape);
-        SplittableRandom random = new SplittableRandom(7);
-        for (long i = 0; i < clip.segment().byteSize(); i++) {
-            clip.segment().set(ValueLayout.JAVA_BYTE, i, (byte) random.nextInt(256));
-        }
-        return clip;
     }
 
     /** One of the weights. */
