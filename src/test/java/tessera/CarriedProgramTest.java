@@ -51,7 +51,7 @@ class CarriedProgramTest {
     private String ask(String classPath, String cache, String... options) throws Exception {
         Path out = temp.resolve("out");
         List<String> command = new ArrayList<>();
-        command.add(Path.of(System.getProperty("java.home"), "bin", "java").toString());
+        command.add(ChildJava.JAVA);
         command.addAll(List.of(options));
         command.addAll(List.of("-cp", classPath, Asks.class.getName()));
         ProcessBuilder builder =

@@ -11,7 +11,28 @@ import java.util.concurrent.TimeUnit;
 
 /** A Java process of its own, for settings that a process reads once. */
 public final class ChildJava {
+    /** The program: the Java that runs the tests. */
+    public static final String JAVA =
+            Path.of(System.getProperty("java.home"), "bin", "java").toString();
+
     private ChildJava() {}
+
+    /**
+     * The beginning of a command that runs a class of the tests or the project on whole models, compiled quickly rather than well.
+     *
+     * @param options of Java beside those that models need
+     * @return a list that takes the program's words
+     */
+    public static List<String> command(List<String> options, String main) {
+        List<String> command = new ArrayList<>(List.of(
+                JAVA,
+                "--add-modules=jdk.incubator.vector",
+                "--enable-native-access=ALL-UNNAMED",
+                "-XX:TieredStopAtLevel=1"));
+        command.addAll(options);
+        command.addAll(List.of("-cp", System.getProperty("java.class.path"), main));
+        return command;
+    }
 
     /** Runs the main method of a class of the tests and returns all that it printed. */
     public static String run(Path temp, String option, Class<?> main) throws Exception {
@@ -33,7 +54,7 @@ public final class ChildJava {
             throws Exception {
         Path log = temp.resolve("child.log");
         List<String> command = new ArrayList<>();
-        command.add(Path.of(System.getProperty("java.home"), "bin", "java").toString());
+        command.add(JAVA);
         command.add("--enable-native-access=ALL-UNNAMED");
         command.addAll(options);
         command.addAll(List.of("-cp", System.getProperty("java.class.path"), main.getName()));

@@ -5,14 +5,11 @@ import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.awt.image.BufferedImage;
-import java.io.PrintWriter;
-import java.io.StringWriter;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.TimeUnit;
-import java.util.spi.ToolProvider;
 import java.util.stream.Stream;
 import javax.imageio.ImageIO;
 import org.junit.jupiter.api.BeforeEach;
@@ -25,8 +22,6 @@ import org.junit.jupiter.api.io.TempDir;
  */
 class EmbeddedApplicationTest {
     private static final Path SOURCE = Path.of("java", "example", "Recognise.java");
-    private static final String JAVA =
-            Path.of(System.getProperty("java.home"), "bin", "java").toString();
     private static final String INCUBATOR = "WARNING: Using incubator modules: jdk.incubator.vector";
     private static final String PLAIN_JAVA = "matrix products run in plain Java";
     private static final String ANSWER = "pour 75.0 %\nstir 25.0 %\n";
@@ -58,12 +53,12 @@ class EmbeddedApplicationTest {
     @Test
     void onTheClassPath() throws Exception {
         Path classes = folder.resolve("classes");
-        tool("javac", "-Xlint:all", "-Werror", "-d", classes, "-cp", ModulePath.join(dependencies()), SOURCE);
+        JdkTool.run("javac", "-Xlint:all", "-Werror", "-d", classes, "-cp", ModulePath.join(dependencies()), SOURCE);
         List<Path> path = new ArrayList<>(dependencies());
         path.add(classes);
         path.addAll(ModulePath.carriers());
         String log = recognise(
-                JAVA,
+                ChildJava.JAVA,
                 "--enable-native-access=ALL-UNNAMED",
                 "--add-modules=jdk.incubator.vector",
                 "-cp",
@@ -78,7 +73,7 @@ class EmbeddedApplicationTest {
         List<Path> path = new ArrayList<>(dependencies());
         path.add(module);
         String log = recognise(
-                JAVA,
+                ChildJava.JAVA,
                 "--enable-native-access=tessera.natives",
                 "--add-modules=jdk.incubator.vector",
                 "--module-path",
@@ -96,7 +91,7 @@ class EmbeddedApplicationTest {
         Path image = folder.resolve("image");
         List<Path> path = new ArrayList<>(ModulePath.of("tessera.nn"));
         path.add(compileModule());
-        tool(
+        JdkTool.run(
                 "jlink",
                 "--module-path",
                 ModulePath.join(path),
@@ -124,7 +119,7 @@ class EmbeddedApplicationTest {
         Path module = folder.resolve("module");
         Path descriptor = Files.createDirectory(folder.resolve("source")).resolve("module-info.java");
         Files.writeString(descriptor, "module example {\n    requires java.desktop;\n    requires tessera.nn;\n}\n");
-        tool("javac", "-d", module, "--module-path", ModulePath.join(dependencies()), descriptor, SOURCE);
+        JdkTool.run("javac", "-d", module, "--module-path", ModulePath.join(dependencies()), descriptor, SOURCE);
         return module;
     }
 
@@ -159,14 +154,5 @@ class EmbeddedApplicationTest {
         Outcome outcome = new Outcome(Files.readString(out), Files.readString(err));
         assertTrue(ended && process.exitValue() == 0, outcome::toString);
         return outcome;
-    }
-
-    private static void tool(String name, Object... words) {
-        StringWriter said = new StringWriter();
-        PrintWriter writer = new PrintWriter(said);
-        int code = ToolProvider.findFirst(name)
-                .orElseThrow()
-                .run(writer, writer, Stream.of(words).map(Object::toString).toArray(String[]::new));
-        assertEquals(0, code, said::toString);
     }
 }

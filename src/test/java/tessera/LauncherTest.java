@@ -19,7 +19,6 @@ import java.util.List;
 import java.util.Objects;
 import java.util.Random;
 import java.util.concurrent.TimeUnit;
-import java.util.spi.ToolProvider;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
@@ -64,10 +63,7 @@ class LauncherTest {
             return;
         }
         String jar = target.resolve("module" + place.hashCode() + ".jar").toString();
-        int code = ToolProvider.findFirst("jar")
-                .orElseThrow()
-                .run(System.out, System.err, "--create", "--no-compress", "--file", jar, "-C", place.toString(), ".");
-        assertEquals(0, code, jar);
+        JdkTool.run("jar", "--create", "--no-compress", "--file", jar, "-C", place, ".");
     }
 
     private static void copyLauncher(Path home, Path gpu) throws IOException {

@@ -3,8 +3,6 @@ package tessera;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
-import java.io.PrintWriter;
-import java.io.StringWriter;
 import java.net.URI;
 import java.net.http.HttpClient;
 import java.net.http.HttpRequest;
@@ -14,8 +12,6 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.TimeUnit;
-import java.util.spi.ToolProvider;
-import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import tessera.distill.MovingVideo;
@@ -82,7 +78,7 @@ class ServiceImageTest {
         Files.writeString(
                 descriptor, "module example {\n    requires jdk.httpserver;\n    requires tessera.distill;\n}\n");
         List<Path> path = new ArrayList<>(ModulePath.of("tessera.distill"));
-        tool(
+        JdkTool.run(
                 "javac",
                 "-Xlint:all,-requires-automatic",
                 "-d",
@@ -93,7 +89,7 @@ class ServiceImageTest {
                 Path.of("java", "example", "RecognitionService.java"));
         path.add(module);
         Path image = folder.resolve("image");
-        tool(
+        JdkTool.run(
                 "jlink",
                 "--module-path",
                 ModulePath.join(path),
@@ -106,14 +102,5 @@ class ServiceImageTest {
                 "--output",
                 image);
         return image;
-    }
-
-    private static void tool(String name, Object... words) {
-        StringWriter said = new StringWriter();
-        PrintWriter writer = new PrintWriter(said);
-        int code = ToolProvider.findFirst(name)
-                .orElseThrow()
-                .run(writer, writer, Stream.of(words).map(Object::toString).toArray(String[]::new));
-        assertEquals(0, code, said::toString);
     }
 }

@@ -13,6 +13,7 @@ import java.util.List;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import tessera.ChildJava;
 
 /** What a process that was killed left in a cache is removed by the next; what others are making is not. */
 class PartialTest {
@@ -45,7 +46,7 @@ class PartialTest {
     @Test
     void whatAKilledProcessLeftIsRemovedByTheNext() throws Exception {
         Process process = new ProcessBuilder(
-                        Path.of(System.getProperty("java.home"), "bin", "java").toString(),
+                        ChildJava.JAVA,
                         "-cp",
                         System.getProperty("java.class.path"),
                         Maker.class.getName(),

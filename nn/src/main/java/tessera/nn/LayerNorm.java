@@ -8,12 +8,14 @@ public final class LayerNorm {
     private final Tensor bias;
     private final double eps;
 
+    /** Builds the layer for rows of a width. */
     public LayerNorm(Params params, long width, double eps) {
         this.weight = params.get("weight", Init.constant(1), width);
         this.bias = params.get("bias", Init.constant(0), width);
         this.eps = eps;
     }
 
+    /** {@code [.., width]} to {@code [.., width]}. */
     public Tensor forward(Tensor x) {
         return x.layerNorm(weight, bias, eps);
     }

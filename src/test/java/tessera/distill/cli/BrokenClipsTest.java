@@ -5,10 +5,7 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.awt.image.BufferedImage;
-import java.io.ByteArrayOutputStream;
 import java.io.IOException;
-import java.io.PrintStream;
-import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -144,15 +141,7 @@ class BrokenClipsTest {
     }
 
     private void leftOut(List<String> told, String file, String command, Object[] words) throws IOException {
-        PrintStream before = System.err;
-        ByteArrayOutputStream shown = new ByteArrayOutputStream();
-        System.setErr(new PrintStream(shown, true, StandardCharsets.UTF_8));
-        try {
-            Shell.succeed(words);
-        } finally {
-            System.setErr(before);
-        }
-        String note = shown.toString(StandardCharsets.UTF_8);
+        String note = Shell.shown(words);
         assertEquals(1, note.lines().count(), note);
         assertTrue(note.startsWith("load: 1 of " + CLIPS + " clips left out; the first: "), note);
         told.forEach(part -> assertTrue(note.contains(part), () -> "no '" + part + "' in: " + note));

@@ -19,6 +19,7 @@ import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import tessera.ChildJava;
 import tessera.FakeCuda;
 
 /**
@@ -148,15 +149,11 @@ class CudaFailuresTest {
 
     private static Process start(String main, List<String> options, Map<String, String> environment, List<String> words)
             throws IOException {
-        List<String> command = new ArrayList<>(List.of(
-                Path.of(System.getProperty("java.home"), "bin", "java").toString(),
-                "--add-modules=jdk.incubator.vector",
-                "--enable-native-access=ALL-UNNAMED",
-                "-XX:TieredStopAtLevel=1",
+        List<String> all = new ArrayList<>(List.of(
                 "-Dtessera.cuda.dir=" + System.getProperty("tessera.cuda.dir"),
                 "-Dtessera.cuda.cache=" + folder.resolve("cache")));
-        command.addAll(options);
-        command.addAll(List.of("-cp", System.getProperty("java.class.path"), main));
+        all.addAll(options);
+        List<String> command = ChildJava.command(all, main);
         command.addAll(words);
         ProcessBuilder builder = new ProcessBuilder(command);
         builder.environment().putAll(environment);

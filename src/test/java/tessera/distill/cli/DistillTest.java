@@ -5,11 +5,8 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
-import java.io.ByteArrayOutputStream;
 import java.io.IOException;
-import java.io.PrintStream;
 import java.lang.reflect.Field;
-import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -196,15 +193,7 @@ class DistillTest {
     void progressSaysWhoTeachesWhom() {
         List<Object> words = new ArrayList<>(List.of(distilling(folder.resolve("told"))));
         words.remove("--quiet");
-        PrintStream before = System.err;
-        ByteArrayOutputStream shown = new ByteArrayOutputStream();
-        System.setErr(new PrintStream(shown, true, StandardCharsets.UTF_8));
-        try {
-            Shell.succeed(words.toArray());
-        } finally {
-            System.setErr(before);
-        }
-        String text = shown.toString(StandardCharsets.UTF_8);
+        String text = Shell.shown(words.toArray());
         assertTrue(text.contains("distill rgb from rgb, flow, pose  "), text);
     }
 }

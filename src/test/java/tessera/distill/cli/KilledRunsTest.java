@@ -17,6 +17,7 @@ import java.util.TreeMap;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import tessera.ChildJava;
 
 /** The second system's stages, killed in every part of their work and run again, give the bytes of an undisturbed run. */
 class KilledRunsTest {
@@ -70,17 +71,8 @@ class KilledRunsTest {
 
     /** Runs a command in a process of its own, which a signal meets when it shows a line of progress for the n-th time. */
     private static void meet(String signal, int code, String line, int number, List<String> words) throws Exception {
-        List<String> command = new ArrayList<>(List.of(
-                Path.of(System.getProperty("java.home"), "bin", "java").toString(),
-                "--add-modules=jdk.incubator.vector",
-                "--enable-native-access=ALL-UNNAMED",
-                "-XX:TieredStopAtLevel=1",
-                "-cp",
-                System.getProperty("java.class.path"),
-                KilledCommand.class.getName(),
-                signal,
-                line,
-                Integer.toString(number)));
+        List<String> command = ChildJava.command(List.of(), KilledCommand.class.getName());
+        command.addAll(List.of(signal, line, Integer.toString(number)));
         command.addAll(words);
         Process process = new ProcessBuilder(command).redirectErrorStream(true).start();
         List<String> shown = process.inputReader().lines().toList();

@@ -11,6 +11,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.UUID;
 import java.util.concurrent.TimeUnit;
+import tessera.ChildJava;
 
 /** A command line in a Java of its own, for what depends on the process: its cache, its options, its luck. */
 final class OwnJava {
@@ -63,7 +64,7 @@ final class OwnJava {
 
     Running start(Object... words) throws IOException {
         List<String> command = new ArrayList<>(before);
-        command.add(Path.of(System.getProperty("java.home"), "bin", "java").toString());
+        command.add(ChildJava.JAVA);
         command.addAll(options);
         command.addAll(List.of("--add-modules=jdk.incubator.vector", "-Xmx" + heap, "-XX:TieredStopAtLevel=1"));
         command.addAll(List.of("-cp", System.getProperty("java.class.path"), Main.class.getName()));

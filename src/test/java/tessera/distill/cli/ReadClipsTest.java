@@ -5,12 +5,9 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
-import java.io.ByteArrayOutputStream;
 import java.io.IOException;
 import java.io.InputStream;
-import java.io.PrintStream;
 import java.lang.foreign.ValueLayout;
-import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -179,28 +176,15 @@ class ReadClipsTest {
         Npy.write(file, ArrayData.of("flow", flow, 4, 16, 16, 2));
     }
 
-    /** What a command shows beside its result. */
-    private static String shown(Object[] words) {
-        PrintStream before = System.err;
-        ByteArrayOutputStream shown = new ByteArrayOutputStream();
-        System.setErr(new PrintStream(shown, true, StandardCharsets.UTF_8));
-        try {
-            Shell.succeed(words);
-        } finally {
-            System.setErr(before);
-        }
-        return shown.toString(StandardCharsets.UTF_8);
-    }
-
     @Test
     void aClipThatIsBrokenIsToldAndAnotherStandsIn() throws IOException {
         breakClip("grey", 1);
-        String note = shown(training("flow", "skipped", "--skip-broken", LITTLE));
+        String note = Shell.shown(training("flow", "skipped", "--skip-broken", LITTLE));
         assertEquals(1, note.lines().count(), note);
         assertTrue(note.startsWith("train flow: clip grey/clip1 left out, 1 of 12 so far: "), note);
         assertTrue(note.contains("clip1.npy holds NaN"), note);
         // The same clips in the same order, wherever they are read and by how many.
-        shown(training("flow", "again", "--skip-broken", LITTLE, "--readers=1"));
+        Shell.shown(training("flow", "again", "--skip-broken", LITTLE, "--readers=1"));
         assertSameWeights("skipped", "again");
         Shell.refuse(List.of("clip1.npy holds NaN"), training("flow", "refused", LITTLE));
         breakClip("dark", 0);

@@ -13,6 +13,7 @@ import java.util.ArrayList;
 import java.util.List;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import tessera.ChildJava;
 
 /** Training in a process of its own that is stopped and killed gives the weights of an uninterrupted run, bit for bit. */
 class ResumeTest {
@@ -67,14 +68,7 @@ class ResumeTest {
     }
 
     private Process pretrain(Path data, String out, String... more) throws IOException {
-        List<String> command = new ArrayList<>(List.of(
-                Path.of(System.getProperty("java.home"), "bin", "java").toString(),
-                "--add-modules=jdk.incubator.vector",
-                "--enable-native-access=ALL-UNNAMED",
-                "-XX:TieredStopAtLevel=1",
-                "-cp",
-                System.getProperty("java.class.path"),
-                "tessera.distill.cli.Main"));
+        List<String> command = ChildJava.command(List.of(), Main.class.getName());
         command.addAll(List.of((line(data, out) + " --steps 200").split(" ")));
         command.addAll(List.of(more));
         return new ProcessBuilder(command)

@@ -4,9 +4,12 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.io.BufferedReader;
+import java.io.ByteArrayOutputStream;
 import java.io.IOException;
+import java.io.PrintStream;
 import java.io.PrintWriter;
 import java.io.StringWriter;
+import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.List;
 
@@ -34,6 +37,19 @@ final class Shell {
         assertEquals(0, outcome.code, outcome.err);
         assertEquals("", outcome.err);
         return outcome.out;
+    }
+
+    /** Runs a command that must succeed, and returns what it showed beside its result: progress and notes, which go past {@link Outcome}. */
+    static String shown(Object... words) {
+        PrintStream before = System.err;
+        ByteArrayOutputStream shown = new ByteArrayOutputStream();
+        System.setErr(new PrintStream(shown, true, StandardCharsets.UTF_8));
+        try {
+            succeed(words);
+        } finally {
+            System.setErr(before);
+        }
+        return shown.toString(StandardCharsets.UTF_8);
     }
 
     /** Runs a command that must refuse its input in one line with these words in it. */

@@ -11,6 +11,7 @@ import java.util.List;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import tessera.ChildJava;
 
 /** Hidden files of killed processes are removed, those of living ones never. */
 class AtomicFileTest {
@@ -42,7 +43,7 @@ class AtomicFileTest {
         Files.writeString(directory.resolve(".tessera-1.tmp"), "left by some earlier version");
         Files.writeString(directory.resolve(".tessera.tmp"), "another's");
         Process child = new ProcessBuilder(
-                        Path.of(System.getProperty("java.home"), "bin", "java").toString(),
+                        ChildJava.JAVA,
                         "-cp",
                         System.getProperty("java.class.path"),
                         Writer.class.getName(),

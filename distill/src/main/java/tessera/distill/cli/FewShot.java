@@ -114,14 +114,7 @@ final class FewShot extends ToolCommand {
         head.check();
         tuning.check(head);
         adaptive.check(student.masking());
-        if (head.isFineTuning()) {
-            protocol.requireOwn(
-                    "--head finetune trains the student, norms and all, through a mask of its own in each step");
-            if (!student.masking().reduction().isNone()) {
-                throw new IllegalArgumentException("--head finetune trains the student, but "
-                        + student.masking().reduction() + " is for one that is trained; leave one of them away");
-            }
-        }
+        requireTunable();
         RunContext context = progress.context(student.compute());
         Judgement judgement;
         ReducedCost cost;
@@ -129,12 +122,7 @@ final class FewShot extends ToolCommand {
         try (Predictor predictor = student.open();
                 Student other = protocol.otherNorms(student.file(), student.compute())) {
             masking = predictor.masking();
-            adaptive.check(masking);
-            if (adaptive.wanted() && protocol.supportViews(masking) != masking.ensemble()) {
-                throw new IllegalArgumentException(
-                        "--adaptive sets its threshold on support clips that are seen through as many masks as"
-                                + " queries; leave --support-views and --protocol paper away, or --adaptive");
-            }
+            requireAdaptive(masking);
             Student judging = other == null ? predictor.student() : other;
             ClipShape input = judging.config().input();
             Modality modality = Clips.modality(input, student.file());
@@ -148,6 +136,10 @@ final class FewShot extends ToolCommand {
                 cost = ReducedCost.of(meter, set.size(), pooled, masking);
             }
         }
+        print(judgement, cost, masking);
+    }
+
+    private void print(Judgement judgement, @Nullable ReducedCost cost, Masking masking) {
         Accuracy accuracy = judgement.result.accuracy();
         double calibrationError = judgement.result.calibrationError();
         EnsembleComparison ensembles = judgement.ensembles;
@@ -199,6 +191,29 @@ final class FewShot extends ToolCommand {
             text.append(", support views ").append(protocol.supportViews(masking));
         }
         return text.append(protocol.isPaper() ? ", protocol paper" : "").toString();
+    }
+
+    /** Refuses what does not go with a head that trains the student. */
+    private void requireTunable() {
+        if (!head.isFineTuning()) {
+            return;
+        }
+        protocol.requireOwn(
+                "--head finetune trains the student, norms and all, through a mask of its own in each step");
+        if (!student.masking().reduction().isNone()) {
+            throw new IllegalArgumentException("--head finetune trains the student, but "
+                    + student.masking().reduction() + " is for one that is trained; leave one of them away");
+        }
+    }
+
+    /** Refuses adaptive masks that the student, or the support's views, do not allow. */
+    private void requireAdaptive(Masking masking) {
+        adaptive.check(masking);
+        if (adaptive.wanted() && protocol.supportViews(masking) != masking.ensemble()) {
+            throw new IllegalArgumentException(
+                    "--adaptive sets its threshold on support clips that are seen through as many masks as"
+                            + " queries; leave --support-views and --protocol paper away, or --adaptive");
+        }
     }
 
     /** Refuses, before anything is opened, episodes that nothing makes, or EgoSim has not enough for. */

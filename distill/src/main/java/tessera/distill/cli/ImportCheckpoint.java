@@ -316,7 +316,7 @@ final class ImportCheckpoint extends ToolCommand {
             }
             if (described != null && published.isConvertersFault()) {
                 notes.add(described.file()
-                        + " says 16 heads, as a converter wrote for ViT-S, whose weights were trained with" + " 6; "
+                        + " says 16 heads, as a converter wrote for ViT-S, whose weights were trained with 6; "
                         + config.heads() + " are taken (--heads)");
             }
         }

@@ -1,5 +1,6 @@
 package tessera.distill.cli;
 
+import java.io.PrintWriter;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
@@ -371,37 +372,48 @@ final class Learn extends ToolCommand {
             }
             HeldOut heldOut = learned.heldOut();
             if (heldOut != null) {
-                to.printf(
-                        Locale.ROOT,
-                        "  adaptive: %s%s at temperature %.2f; on held-out clips %.1f %% with %.2f masks, %.1f %% with all %d%n",
-                        adaptive.measure(),
-                        heldOut.threshold() > 1 ? " never enough" : " %.3f".formatted(heldOut.threshold()),
-                        heldOut.temperature(),
-                        100 * heldOut.accuracy(),
-                        heldOut.meanPasses(),
-                        100 * heldOut.accuracyOfAll(),
-                        masking.ensemble());
+                show(heldOut, masking, to);
             }
             if (judgement != null) {
-                for (int label = 0; label < labels.size(); label++) {
-                    to.printf(
-                            Locale.ROOT,
-                            "  %-20s %d of %d recognised%n",
-                            Printable.line(labels.get(label)),
-                            judgement.right[label],
-                            judgement.total[label]);
-                }
-                to.printf(
-                        Locale.ROOT,
-                        "accuracy %.1f %% (%d of %d clips, mask ratio %s, ensemble %d%s)%n",
-                        100.0 * judgement.recognised() / judgement.clips(),
-                        judgement.recognised(),
-                        judgement.clips(),
-                        masking.ratio(),
-                        masking.ensemble(),
-                        MaskOptions.strategy(masking)
-                                + (adaptive.wanted() ? ", %.2f masks a clip".formatted(judgement.meanPasses()) : ""));
+                show(judgement, labels, masking, to);
             }
         });
+    }
+
+    private void show(HeldOut heldOut, Masking masking, PrintWriter to) {
+        String threshold =
+                heldOut.threshold() > 1 ? "never enough" : String.format(Locale.ROOT, "%.3f", heldOut.threshold());
+        to.printf(
+                Locale.ROOT,
+                "  adaptive: %s %s at temperature %.2f; on held-out clips %.1f %% with %.2f masks, %.1f %% with all %d%n",
+                adaptive.measure(),
+                threshold,
+                heldOut.temperature(),
+                100 * heldOut.accuracy(),
+                heldOut.meanPasses(),
+                100 * heldOut.accuracyOfAll(),
+                masking.ensemble());
+    }
+
+    private void show(Judgement judgement, List<String> labels, Masking masking, PrintWriter to) {
+        for (int label = 0; label < labels.size(); label++) {
+            to.printf(
+                    Locale.ROOT,
+                    "  %-20s %d of %d recognised%n",
+                    Printable.line(labels.get(label)),
+                    judgement.right[label],
+                    judgement.total[label]);
+        }
+        String passes =
+                adaptive.wanted() ? String.format(Locale.ROOT, ", %.2f masks a clip", judgement.meanPasses()) : "";
+        to.printf(
+                Locale.ROOT,
+                "accuracy %.1f %% (%d of %d clips, mask ratio %s, ensemble %d%s)%n",
+                100.0 * judgement.recognised() / judgement.clips(),
+                judgement.recognised(),
+                judgement.clips(),
+                masking.ratio(),
+                masking.ensemble(),
+                MaskOptions.strategy(masking) + passes);
     }
 }

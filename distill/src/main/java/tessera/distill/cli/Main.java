@@ -53,7 +53,7 @@ public final class Main implements Callable<Integer> {
             Map.entry("adapt", Adapt.class),
             Map.entry("learn", Learn.class),
             Map.entry("predict", Predict.class),
-            Map.entry("features", ExtractFeatures.class),
+            Map.entry("features", Features.class),
             Map.entry("import", ImportCheckpoint.class),
             Map.entry("export", Export.class),
             Map.entry("quantize", Quantize.class),

@@ -87,11 +87,6 @@ final class PublishedConfig {
         return file;
     }
 
-    /** Whether it is of VideoMAE V2's own code. */
-    boolean isOfSecondVersion() {
-        return entries.get(DEEPER) instanceof Map<?, ?>;
-    }
-
     /** The first of several entries that is there, in the sizes of V2 too. */
     private @Nullable Object entry(String... names) {
         Map<?, ?> deeper = entries.get(DEEPER) instanceof Map<?, ?> found ? found : Map.of();

@@ -182,10 +182,11 @@ public record DemoResult(
                 RECONSTRUCTION_GATE,
                 share -> share < RECONSTRUCTION_GATE));
         gates.add(Gate.of(
-                "source cross-entropy of %s (guessing: %.2f)"
-                        .formatted(
-                                asked.model(),
-                                Math.log(EgoSim.classes(Split.SOURCE_TRAIN).size())),
+                String.format(
+                        Locale.ROOT,
+                        "source cross-entropy of %s (guessing: %.2f)",
+                        asked.model(),
+                        Math.log(EgoSim.classes(Split.SOURCE_TRAIN).size())),
                 own.stream().mapToDouble(Training::crossEntropy),
                 CROSS_ENTROPY_GATE,
                 classes -> classes < CROSS_ENTROPY_GATE));

@@ -108,11 +108,6 @@ public record Ensemble(
                 Supervised.published());
     }
 
-    /** The same for a student that sees another modality. */
-    public Ensemble withModality(Modality other) {
-        return new Ensemble(other, heads, alpha, beta, temperature, weighting, features, heldOut, viewCount, recipe);
-    }
-
     /** The same with other heads, whose cross-entropies weigh alike. */
     public Ensemble withHeads(String... names) {
         Map<String, Double> weights = new LinkedHashMap<>();

@@ -1,7 +1,5 @@
 package tessera.nn.inference;
 
-import tessera.kernels.Philox;
-
 /** Which frames of a video make a clip: ascending frame numbers, counted from 0. */
 public final class FrameSampling {
     private FrameSampling() {}
@@ -31,17 +29,6 @@ public final class FrameSampling {
         long[] indices = new long[frames];
         for (int k = 0; k < frames; k++) {
             indices[k] = from + (long) ((k + 0.5) * (to - from) / frames);
-        }
-        return indices;
-    }
-
-    /** A random frame of each of {@code frames} equal parts of the segment {@code [from, to)}; equal seeds, equal frames. */
-    public static long[] jittered(long from, long to, int frames, long seed) {
-        requireSegment(from, to, frames);
-        long[] indices = new long[frames];
-        for (int k = 0; k < frames; k++) {
-            double within = Philox.uniform(Philox.word(seed, 0, k));
-            indices[k] = from + (long) ((k + within) * (to - from) / frames);
         }
         return indices;
     }

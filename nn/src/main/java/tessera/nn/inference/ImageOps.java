@@ -101,11 +101,6 @@ public final class ImageOps {
         return Philox.uniform(Philox.word(seed, FLIP_STREAM, 0)) < 0.5f ? flip(resized) : resized;
     }
 
-    /** The transform for evaluation: the whole image resized (antialiased) to {@code size} x {@code size}. */
-    public static VideoClip evalTransform(VideoClip clip, int size) {
-        return resize(clip, size, size, true);
-    }
-
     private static void requireWithin(VideoClip clip, CropBox box, String operation) {
         if (box.top() + box.height() > clip.height() || box.left() + box.width() > clip.width()) {
             throw new IllegalArgumentException(

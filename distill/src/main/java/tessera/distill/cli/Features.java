@@ -47,7 +47,7 @@ import tessera.tensor.io.StoredType;
             "Compute a student's features of clips and write them as f32 [ensemble, clips, width].",
             "The format of --out follows its name: .npy, .npz or .safetensors; the array is called features."
         })
-final class ExtractFeatures extends ToolCommand {
+final class Features extends ToolCommand {
     private static final int BATCH = 8;
     private static final int RGB = 3;
     private static final String CLIPS = "clips";
