@@ -43,6 +43,7 @@ class ReadmeTest {
                 "README.md",
                 "CONTRIBUTING.md",
                 "distill/demo.md",
+                "distill/motion.md",
                 "nn/masks.md",
                 "tensor/extending.md",
                 "jmh/results/README.md"
