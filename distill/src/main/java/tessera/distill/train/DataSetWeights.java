@@ -72,24 +72,7 @@ final class DataSetWeights {
         } else {
             lesson.teachers().forEach(teacher -> requireHeldOut(teacher, stage.heldOut(), clips));
         }
-        Map<String, Object> madeOf = new LinkedHashMap<>();
-        madeOf.put("clips", clips.checksum());
-        madeOf.put(
-                "heldOut",
-                own == null
-                        ? stage.heldOut().share() + " by " + stage.heldOut().seed() + ", "
-                                + stage.heldOut().checksum(clips)
-                        : "all");
-        madeOf.put("seen", sees + " by " + stage.recipe().views());
-        madeOf.put("batch", stage.recipe().batch());
-        madeOf.put("heads", stage.heads().keySet().toString());
-        madeOf.put("temperature", stage.weighting().temperature());
-        for (TeacherFile teacher : lesson.teachers()) {
-            madeOf.put(
-                    "teacher " + teacher.name(),
-                    TeacherCache.checksum(teacher.file()) + " sees "
-                            + teacher.sees().id());
-        }
+        Map<String, Object> madeOf = madeOf(stage, lesson, clips, sees);
         Path file = folder.resolve(FILE);
         Kept kept = read(file, Json.text(madeOf));
         if (isWhole(kept.weights, stage, lesson)) {
@@ -121,6 +104,29 @@ final class DataSetWeights {
         } finally {
             context.stop().running(false);
         }
+    }
+
+    /** What weights were made of; those of a folder hold where it is the same. */
+    private static Map<String, Object> madeOf(Ensemble stage, Ensemble.Lesson lesson, ClipSet clips, Geometry sees) {
+        Map<String, Object> madeOf = new LinkedHashMap<>();
+        madeOf.put("clips", clips.checksum());
+        madeOf.put(
+                "heldOut",
+                lesson.heldOut() == null
+                        ? stage.heldOut().share() + " by " + stage.heldOut().seed() + ", "
+                                + stage.heldOut().checksum(clips)
+                        : "all");
+        madeOf.put("seen", sees + " by " + stage.recipe().views());
+        madeOf.put("batch", stage.recipe().batch());
+        madeOf.put("heads", stage.heads().keySet().toString());
+        madeOf.put("temperature", stage.weighting().temperature());
+        for (TeacherFile teacher : lesson.teachers()) {
+            madeOf.put(
+                    "teacher " + teacher.name(),
+                    TeacherCache.checksum(teacher.file()) + " sees "
+                            + teacher.sees().id());
+        }
+        return madeOf;
     }
 
     private static Map<String, Double> softmin(double temperature, Map<String, Double> losses) {

@@ -42,6 +42,9 @@ public final class GpuBenchmark {
     private static final List<String> CHILDREN =
             List.of("warm", "attention-here", "checks-here", "profile-here", "products-here", "settings-here");
 
+    /** Ends the names of steps that a started process does by itself. */
+    private static final String HERE = "-here";
+
     /** In which PyTorch compiles, and its part of all. */
     private static final double PREPARE_SECONDS = 170;
 
@@ -135,26 +138,8 @@ public final class GpuBenchmark {
         Results results = new Results(file);
         Sizes sizes = tiny ? Sizes.tiny() : Sizes.paper();
         References expected = references();
-        if (only.contains("attention-here")) {
-            AttentionBenchmark.measureHere(target, sizes, tiny, expected, results, out);
-            return 0;
-        }
-        if (only.contains("checks-here")) {
-            new KernelBenchmark(target, sizes, tiny, expected, results, out).checkHere();
-            return 0;
-        }
-        if (only.contains("profile-here")) {
-            Profile.runHere(target, sizes);
-            return 0;
-        }
-        if (only.contains("products-here") || only.contains("settings-here")) {
-            try (ModelBenchmark models = new ModelBenchmark(target, sizes, tiny, results, null, out)) {
-                if (only.contains("products-here")) {
-                    Tuning.productsHere(target, models, out);
-                } else {
-                    Tuning.settingsHere(models, out);
-                }
-            }
+        if (only.stream().anyMatch(step -> step.endsWith(HERE))) {
+            runHere(target, sizes, expected, results);
             return 0;
         }
         describe(target, results);
@@ -174,8 +159,8 @@ public final class GpuBenchmark {
                 return 0;
             }
             // While PyTorch compiles, results are compared and nothing is timed. That, and what is tried for the tables
-            // of who
-            // computes what, is done by processes of their own: this one reads the tables when it first computes.
+            // of
+            // who computes what, is done by processes of their own: this one reads the tables when it first computes.
             sections.run("checks", () -> {
                 Deadline prepared = all.share(Math.min(PREPARE_SHARE, PREPARE_SECONDS / Math.max(1, budget)));
                 if (gpu && (only.contains("kernels") || only.contains("f32"))) {
@@ -227,7 +212,32 @@ public final class GpuBenchmark {
             }
             wrong[0] += sections.failures();
         }
-        results.put("wrong_or_failed", wrong[0]);
+        tell(results, wrong[0]);
+        return wrong[0];
+    }
+
+    /** What a process does that another one started. */
+    private void runHere(Device target, Sizes sizes, References expected, Results results) {
+        if (only.contains("attention-here")) {
+            AttentionBenchmark.measureHere(target, sizes, tiny, expected, results, out);
+        } else if (only.contains("checks-here")) {
+            new KernelBenchmark(target, sizes, tiny, expected, results, out).checkHere();
+        } else if (only.contains("profile-here")) {
+            Profile.runHere(target, sizes);
+        } else {
+            try (ModelBenchmark models = new ModelBenchmark(target, sizes, tiny, results, null, out)) {
+                if (only.contains("products-here")) {
+                    Tuning.productsHere(target, models, out);
+                } else {
+                    Tuning.settingsHere(models, out);
+                }
+            }
+        }
+    }
+
+    /** Completes the file, and writes the page and the summary. */
+    private void tell(Results results, int wrong) {
+        results.put("wrong_or_failed", wrong);
         results.put("complete", true);
         byte[] page = ResultsPage.of(results.root()).getBytes(StandardCharsets.UTF_8);
         try {
@@ -239,11 +249,8 @@ public final class GpuBenchmark {
         Goals.print(results.goals(), out);
         out.println();
         out.println(
-                wrong[0] == 0
-                        ? "everything that was measured was right"
-                        : wrong[0] + " measurements failed or were wrong");
+                wrong == 0 ? "everything that was measured was right" : wrong + " measurements failed or were wrong");
         out.println("results: " + file);
-        return wrong[0];
     }
 
     private References references() {
