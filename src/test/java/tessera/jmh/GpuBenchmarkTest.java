@@ -17,13 +17,14 @@ import java.util.Map;
 import java.util.Set;
 import java.util.regex.Pattern;
 import java.util.stream.IntStream;
+import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 import tessera.FakeCuda;
-import tessera.JsonFiles;
+import tessera.distill.report.Json;
 import tessera.jmh.gpu.GpuBenchmark;
 import tessera.tensor.TestDevices;
 import tessera.tensor.io.ArrayData;
@@ -41,10 +42,10 @@ class GpuBenchmarkTest {
     @Tag(FakeCuda.TAG)
     void everythingRunsOnADevice(@TempDir Path folder) throws Exception {
         assumeFalse(TestDevices.cuda().isEmpty(), FakeCuda::absence);
-        Map<String, Object> results = everythingRuns("cuda:0", folder, 2);
+        Map<String, @Nullable Object> results = everythingRuns("cuda:0", folder, 2);
         assertTrue(
                 entries(results, "models").stream().allMatch(e -> number(e, "launches") > 5 || is(e, "what", "train")));
-        List<Map<String, Object>> attention = entries(results, "attention");
+        List<Map<String, @Nullable Object>> attention = entries(results, "attention");
         assertEquals(10, attention.size());
         assertTrue(attention.stream().allMatch(e -> is(e, "own_right", true) && is(e, "own_repeats", true)));
         assertEquals(
@@ -63,7 +64,7 @@ class GpuBenchmarkTest {
     }
 
     /** Returns the results; {@code types} is the number of types that are measured. */
-    private Map<String, Object> everythingRuns(String device, Path folder, int types) throws Exception {
+    private Map<String, @Nullable Object> everythingRuns(String device, Path folder, int types) throws Exception {
         Path file = folder.resolve("deep/results.json");
         int code = run(
                 "--tiny",
@@ -78,13 +79,13 @@ class GpuBenchmarkTest {
                 "--revision",
                 "abc");
         assertEquals(0, code, text::toString);
-        Map<String, Object> results = JsonFiles.object(file);
+        Map<String, @Nullable Object> results = Json.object(Files.readString(file));
         assertEquals(true, results.get("complete"));
         assertEquals("abc", results.get("revision"));
-        List<Map<String, Object>> kernels = entries(results, "kernels");
+        List<Map<String, @Nullable Object>> kernels = entries(results, "kernels");
         assertTrue(kernels.size() > 40 * types, kernels::toString);
         assertTrue(kernels.stream().allMatch(e -> is(e, "right", true) && number(e, "us") > 0), kernels::toString);
-        List<Map<String, Object>> models = entries(results, "models");
+        List<Map<String, @Nullable Object>> models = entries(results, "models");
         assertEquals(types * (2 * 4 * 2 + 3), models.size());
         assertTrue(models.stream().allMatch(e -> number(e, "us") > 0 && !e.containsKey("failed")), models::toString);
         assertEquals(
@@ -106,22 +107,22 @@ class GpuBenchmarkTest {
     }
 
     @SuppressWarnings("unchecked")
-    private static List<Map<String, Object>> entries(Map<String, Object> results, String list) {
-        return requireNonNull((List<Map<String, Object>>) results.get(list));
+    private static List<Map<String, @Nullable Object>> entries(Map<String, @Nullable Object> results, String list) {
+        return requireNonNull((List<Map<String, @Nullable Object>>) results.get(list));
     }
 
-    private static Map<String, Object> goal(Map<String, Object> results, String start) {
+    private static Map<String, @Nullable Object> goal(Map<String, @Nullable Object> results, String start) {
         return entries(results, "goals").stream()
                 .filter(goal -> String.valueOf(goal.get("goal")).startsWith(start))
                 .findFirst()
                 .orElseThrow();
     }
 
-    private static boolean is(Map<String, Object> entry, String name, Object value) {
+    private static boolean is(Map<String, @Nullable Object> entry, String name, Object value) {
         return value.equals(entry.get(name));
     }
 
-    private static double number(Map<String, Object> entry, String name) {
+    private static double number(Map<String, @Nullable Object> entry, String name) {
         return entry.get(name) instanceof Number number ? number.doubleValue() : Double.NaN;
     }
 
@@ -132,7 +133,8 @@ class GpuBenchmarkTest {
         return script;
     }
 
-    private Map<String, Object> withPeer(Path folder, String device, String answers, String budget) throws Exception {
+    private Map<String, @Nullable Object> withPeer(Path folder, String device, String answers, String budget)
+            throws Exception {
         Path file = folder.resolve("results.json");
         int code = run(
                 "--tiny",
@@ -147,7 +149,7 @@ class GpuBenchmarkTest {
                 "--budget",
                 budget);
         assertEquals(0, code, text::toString);
-        return JsonFiles.object(file);
+        return Json.object(Files.readString(file));
     }
 
     @Test
@@ -169,18 +171,18 @@ class GpuBenchmarkTest {
                     esac
                 done
                 """;
-        Map<String, Object> results = withPeer(folder, "cuda:0", answers, "100000");
-        Map<String, Object> step = goal(results, "training step");
+        Map<String, @Nullable Object> results = withPeer(folder, "cuda:0", answers, "100000");
+        Map<String, @Nullable Object> step = goal(results, "training step");
         assertEquals("met", step.get("verdict"));
         assertTrue(number(step, "value") > 1000, step::toString);
         // The faster of PyTorch's two forms counts.
         assertEquals("missed", goal(results, "masked inference at batch 1").get("verdict"));
-        Map<String, Object> compiled = goal(results, "masked inference at the large batch: PyTorch compiled");
+        Map<String, @Nullable Object> compiled = goal(results, "masked inference at the large batch: PyTorch compiled");
         assertTrue(String.valueOf(compiled.get("detail")).endsWith("beside cast autotune"), compiled::toString);
         assertEquals("met", compiled.get("verdict"), "its other ways to compile failed");
         String notes = String.valueOf(results.get("peer_notes"));
         assertTrue(notes.contains("torch of the test") && notes.contains("failed to compile"), notes);
-        Map<String, Object> first = entries(results, "models").getFirst();
+        Map<String, @Nullable Object> first = entries(results, "models").getFirst();
         assertEquals(
                 Set.of("autocast", "cast", "cast call", "cast graph", "cast graph cudnn", "cast autotune"),
                 requireNonNull((Map<?, ?>) first.get("pytorch_us")).keySet());
@@ -192,7 +194,7 @@ class GpuBenchmarkTest {
     void aPeerThatEndsIsNotStartedAgain(@TempDir Path folder) throws Exception {
         String answers =
                 "echo started >>" + folder + "/starts\necho ready\nread -r first\necho prepared 1.0\nread -r second\n";
-        Map<String, Object> results = withPeer(folder, "cpu", answers, "100000");
+        Map<String, @Nullable Object> results = withPeer(folder, "cpu", answers, "100000");
         // Without a compiler, two batches of inference and training.
         assertEquals(4, Files.readAllLines(folder.resolve("starts")).size());
         assertTrue(String.valueOf(results.get("peer")).startsWith("not measured: "), results::toString);
@@ -221,7 +223,7 @@ class GpuBenchmarkTest {
                 folder.resolve("given"),
                 List.of(ArrayData.of("value", values, 20), ArrayData.of("visible", visible, 2, 8)),
                 Map.of());
-        Map<String, Object> first =
+        Map<String, @Nullable Object> first =
                 entries(withPeer(folder, "cuda:0", answers, "100000"), "models").getFirst();
         Map<?, ?> errors = requireNonNull((Map<?, ?>) first.get("pytorch_error"));
         assertTrue((Double) requireNonNull(errors.get("cast")) > 1, errors::toString);
@@ -233,7 +235,7 @@ class GpuBenchmarkTest {
 
     @Test
     void aPeerThatHangsIsEndedInTime(@TempDir Path folder) throws Exception {
-        Map<String, Object> results = withPeer(folder, "cpu", "echo ready\nexec sleep 1000\n", "2");
+        Map<String, @Nullable Object> results = withPeer(folder, "cpu", "echo ready\nexec sleep 1000\n", "2");
         assertTrue(String.valueOf(results.get("peer_notes")).contains("not prepared in time"), results::toString);
         assertEquals(true, results.get("complete"));
     }

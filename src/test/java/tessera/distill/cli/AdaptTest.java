@@ -6,6 +6,7 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertNotEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
+import static tessera.distill.cli.Shell.number;
 
 import java.awt.image.BufferedImage;
 import java.io.IOException;
@@ -149,10 +150,6 @@ class AdaptTest {
         assertTrue(Shell.succeed(words()).contains("from 6 clips by rgb: "));
         assertTrue(Files.exists(out.resolve("pretrain-rgb/model.safetensors")));
         assertFalse(Files.exists(out.resolve("pretrain-flow")));
-    }
-
-    private static double number(Map<String, @Nullable Object> step, String name) {
-        return ((Number) requireNonNull(step.get(name), name)).doubleValue();
     }
 
     /** Beside videos, a folder of numbered pictures is one more, with as many frames a second as is said. */

@@ -3,6 +3,7 @@ package tessera.distill.cli;
 import static java.util.Objects.requireNonNull;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
+import static tessera.distill.cli.Shell.number;
 
 import java.io.IOException;
 import java.nio.file.Files;
@@ -48,10 +49,6 @@ class AdaptiveMasksTest {
                 List.of("--clips", data, "--ways=3", "--shots=3", "--queries=4", "--episodes=12", "--ensemble=4"));
         words.addAll(List.of(more));
         return words("fewshot", words.toArray());
-    }
-
-    private static double number(Object object, String name) {
-        return ((Number) requireNonNull(((Map<?, ?>) object).get(name), name)).doubleValue();
     }
 
     private static double accuracy(Object row) {

@@ -4,6 +4,7 @@ import static java.util.Objects.requireNonNull;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
+import static tessera.distill.cli.Shell.number;
 
 import java.io.IOException;
 import java.nio.file.Files;
@@ -121,10 +122,6 @@ class EvaluateTest {
 
     private static Map<?, ?> members(Map<?, ?> object, String name) {
         return (Map<?, ?>) requireNonNull(object.get(name), name);
-    }
-
-    private static double number(Map<?, ?> object, String name) {
-        return ((Number) requireNonNull(object.get(name), name)).doubleValue();
     }
 
     private static Map<?, ?> only(Map<String, @Nullable Object> answer) {

@@ -4,6 +4,7 @@ import static java.util.Objects.requireNonNull;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
+import static tessera.distill.cli.Shell.number;
 import static tessera.distill.cli.Shell.succeed;
 
 import java.io.IOException;
@@ -66,10 +67,6 @@ class ReductionCommandsTest {
         try (SafetensorsFile features = Safetensors.open(file)) {
             return features.floats("features");
         }
-    }
-
-    private static double number(@Nullable Object object, String name) {
-        return ((Number) requireNonNull(((Map<?, ?>) requireNonNull(object)).get(name), name)).doubleValue();
     }
 
     @Test

@@ -1,5 +1,6 @@
 package tessera.distill.cli;
 
+import static java.util.Objects.requireNonNull;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
@@ -12,6 +13,8 @@ import java.io.StringWriter;
 import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
+import org.jspecify.annotations.Nullable;
 
 /** Runs command lines within the test's process. */
 final class Shell {
@@ -62,6 +65,11 @@ final class Shell {
         for (String part : expected) {
             assertTrue(outcome.err.contains(part), () -> "no '" + part + "' in: " + outcome.err);
         }
+    }
+
+    /** A number of a JSON object that a command printed. */
+    static double number(@Nullable Object object, String name) {
+        return ((Number) requireNonNull(((Map<?, ?>) requireNonNull(object)).get(name), name)).doubleValue();
     }
 
     /** Waits until a pretraining of RGB in a process of its own has shown some progress. */

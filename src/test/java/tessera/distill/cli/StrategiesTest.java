@@ -5,6 +5,7 @@ import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
+import static tessera.distill.cli.Shell.number;
 import static tessera.distill.cli.Shell.refuse;
 import static tessera.distill.cli.Shell.succeed;
 
@@ -211,10 +212,6 @@ class StrategiesTest {
             p[k] /= sum;
         }
         return p;
-    }
-
-    private static double number(Map<String, @Nullable Object> answer, String name) {
-        return ((Number) requireNonNull(answer.get(name), name)).doubleValue();
     }
 
     /** All switches together are the protocol; without one of them the answer is another or, at least, says so. */

@@ -4,6 +4,7 @@ import static java.util.Objects.requireNonNull;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
+import static tessera.distill.cli.Shell.number;
 
 import java.io.IOException;
 import java.nio.file.Files;
@@ -159,9 +160,5 @@ class SweepTest {
 
     private static Map<?, ?> member(Map<?, ?> object, String name) {
         return (Map<?, ?>) requireNonNull(object.get(name), name);
-    }
-
-    private static double number(Map<?, ?> object, String name) {
-        return ((Number) requireNonNull(object.get(name), name)).doubleValue();
     }
 }

@@ -5,6 +5,7 @@ import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
+import static tessera.distill.cli.Shell.number;
 
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
@@ -65,10 +66,6 @@ class TimelineTest {
 
     private static List<Map<String, @Nullable Object>> timeline(Object... more) {
         return Shell.succeed(words(more)).lines().map(Json::object).toList();
-    }
-
-    private static double number(Map<String, @Nullable Object> line, String name) {
-        return ((Number) requireNonNull(line.get(name))).doubleValue();
     }
 
     private static List<Prediction> alone(List<VideoClip> clips) {
