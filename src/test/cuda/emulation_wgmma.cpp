@@ -1,6 +1,8 @@
 // Warpgroup products: descriptors, swizzles, fences, groups. See emulation_wgmma.h.
 #include "emulation_wgmma.h"
 
+#include <algorithm>
+#include <cmath>
 #include <memory>
 #include <vector>
 
@@ -13,6 +15,9 @@ constexpr int ROWS = 64;
 constexpr int DEPTH = 16;  // pieces of two bytes: values of bf16, or pairs of bytes
 constexpr unsigned FIRST_ADDRESS = 1024 + 16;  // of dynamic shared memory
 constexpr int MAX_WARPGROUPS = 8;
+
+/** What is multiplied. */
+enum class Factor { BF16, S8, E4M3 };
 
 /** A sum of products, of bf16 or of bytes. */
 union Sum {
@@ -30,7 +35,7 @@ struct Accumulator {
 
 struct Product {
     int n;
-    bool bytes;
+    Factor factor;
     bool from_registers;
     int a_mn;
     int b_mn;
@@ -192,10 +197,48 @@ void compute_bytes(Product& product) {
     }
 }
 
+float from_e4m3(unsigned byte) {
+    const int exponent = byte >> 3 & 15;
+    const int mantissa = byte & 7;
+    const float size = (byte & 127) == 127 ? NAN
+        : exponent == 0                    ? std::ldexp(static_cast<float>(mantissa), -9)
+                                           : std::ldexp(static_cast<float>(8 + mantissa), exponent - 10);
+    return byte >= 128 ? -size : size;
+}
+
+/** Sums of products of 32 floats of eight bits. */
+void compute_e4m3(Product& product) {
+    static const std::vector<float> floats = [] {
+        std::vector<float> all;
+        for (unsigned byte = 0; byte < 256; byte++) {
+            all.push_back(from_e4m3(byte));
+        }
+        return all;
+    }();
+    for (int i = 0; i < ROWS; i++) {
+        unsigned char a[2 * DEPTH];
+        memcpy(a, &product.a_values[static_cast<size_t>(i) * DEPTH], sizeof(a));
+        for (int j = 0; j < product.n; j++) {
+            unsigned char b[2 * DEPTH];
+            memcpy(b, &product.b_values[static_cast<size_t>(j) * DEPTH], sizeof(b));
+            Sum& d = product.d->values[static_cast<size_t>(i) * product.n + j];
+            float sum = product.accumulate ? d.real : 0.0f;
+            for (int k = 0; k < 2 * DEPTH; k++) {
+                sum += floats[a[k]] * floats[b[k]];
+            }
+            d.real = sum;
+        }
+    }
+}
+
 void compute(Product& product) {
     read_operands(product, false);
-    if (product.bytes) {
+    if (product.factor == Factor::S8) {
         compute_bytes(product);
+        return;
+    }
+    if (product.factor == Factor::E4M3) {
+        compute_e4m3(product);
         return;
     }
     const int n = product.n;
@@ -319,7 +362,7 @@ namespace {
 
 /** The same for both kinds of values. */
 void issue(
-    Sum* d, int n, bool bytes, const unsigned* a_registers, uint64_t a, int a_mn, uint64_t b, int b_mn, bool accumulate) {
+    Sum* d, int n, Factor factor, const unsigned* a_registers, uint64_t a, int a_mn, uint64_t b, int b_mn, bool accumulate) {
     Warpgroup& warpgroup = state().warpgroups[warpgroup_of_current()];
     const int thread = current->number % THREADS;
     Issuer& issuer = warpgroup.issuers[thread];
@@ -329,7 +372,7 @@ void issue(
     if (issuer.issued == warpgroup.products.size()) {
         Product product;
         product.n = n;
-        product.bytes = bytes;
+        product.factor = factor;
         product.from_registers = a_registers != nullptr;
         product.a_mn = a_mn;
         product.b_mn = b_mn;
@@ -341,7 +384,7 @@ void issue(
         warpgroup.products.push_back(product);
     }
     Product& product = warpgroup.products[issuer.issued++];
-    if (product.n != n || product.bytes != bytes || product.from_registers != (a_registers != nullptr) || product.a != a || product.b != b
+    if (product.n != n || product.factor != factor || product.from_registers != (a_registers != nullptr) || product.a != a || product.b != b
         || product.a_mn != a_mn || product.b_mn != b_mn || product.accumulate != accumulate
         || product.group != issuer.groups) {
         fail("threads of a warpgroup issue different products: descriptors %llx %llx and %llx %llx",
@@ -391,11 +434,27 @@ void issue(
 }  // namespace
 
 void wgmma(float* d, int n, const unsigned* a_registers, uint64_t a, int a_mn, uint64_t b, int b_mn, bool accumulate) {
-    issue(reinterpret_cast<Sum*>(d), n, false, a_registers, a, a_mn, b, b_mn, accumulate);
+    issue(reinterpret_cast<Sum*>(d), n, Factor::BF16, a_registers, a, a_mn, b, b_mn, accumulate);
 }
 
 void wgmma_bytes(int* d, int n, uint64_t a, uint64_t b, bool accumulate) {
-    issue(reinterpret_cast<Sum*>(d), n, true, nullptr, a, 0, b, 0, accumulate);
+    issue(reinterpret_cast<Sum*>(d), n, Factor::S8, nullptr, a, 0, b, 0, accumulate);
+}
+
+void wgmma_e4m3(float* d, int n, uint64_t a, uint64_t b, bool accumulate) {
+    issue(reinterpret_cast<Sum*>(d), n, Factor::E4M3, nullptr, a, 0, b, 0, accumulate);
+}
+
+unsigned to_e4m3(float value) {
+    const unsigned sign = std::signbit(value) ? 128 : 0;
+    if (std::isnan(value)) {
+        return sign | 127;
+    }
+    const float size = std::fmin(std::fabs(value), 448.0f);
+    // The exponent of the last bit: that of the smallest normal numbers for all that are smaller.
+    const int last = std::max(size == 0.0f ? -9 : std::ilogb(size) - 3, -9);
+    const unsigned steps = static_cast<unsigned>(std::nearbyint(std::ldexp(size, -last)));  // 16 where it became the next power of 2
+    return sign | (static_cast<unsigned>(last + 9) * 8 + steps);
 }
 
 }  // namespace emulation

@@ -24,4 +24,10 @@ void wgmma(float* d, int n, const unsigned* a_registers, uint64_t a, int a_mn, u
 /** 32 bytes with sign of each row of A and column of B, both in shared memory and K-major; the sums are integers. */
 void wgmma_bytes(int* d, int n, uint64_t a, uint64_t b, bool accumulate);
 
+/** The same where bytes are e4m3, the sums f32. */
+void wgmma_e4m3(float* d, int n, uint64_t a, uint64_t b, bool accumulate);
+
+/** The nearest float of four bits of exponent and three of mantissa, at most 448. */
+unsigned to_e4m3(float value);
+
 }  // namespace emulation

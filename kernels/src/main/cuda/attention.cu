@@ -108,13 +108,11 @@ struct Mma {
 
     /** Reduction over the threads that hold the same rows. */
     static DEVICE float row_max(float value) {
-        value = fmaxf(value, __shfl_xor_sync(ALL_LANES, value, 1));
-        return fmaxf(value, __shfl_xor_sync(ALL_LANES, value, 2));
+        return lanes_max<4>(value);
     }
 
     static DEVICE float row_sum(float value) {
-        value += __shfl_xor_sync(ALL_LANES, value, 1);
-        return value + __shfl_xor_sync(ALL_LANES, value, 2);
+        return lanes_sum<4>(value);
     }
 
     static DEVICE Operand operand(const bf16* tile) {
@@ -235,15 +233,11 @@ struct Fma {
     }
 
     static DEVICE float row_max(float value) {
-        value = fmaxf(value, __shfl_xor_sync(ALL_LANES, value, 1));
-        value = fmaxf(value, __shfl_xor_sync(ALL_LANES, value, 2));
-        return fmaxf(value, __shfl_xor_sync(ALL_LANES, value, 4));
+        return lanes_max<8>(value);
     }
 
     static DEVICE float row_sum(float value) {
-        value += __shfl_xor_sync(ALL_LANES, value, 1);
-        value += __shfl_xor_sync(ALL_LANES, value, 2);
-        return value + __shfl_xor_sync(ALL_LANES, value, 4);
+        return lanes_sum<8>(value);
     }
 
     static DEVICE Operand operand(const float* tile) {
@@ -642,9 +636,7 @@ DEVICE void attention_stats(const AttentionArgs& args) {
             }
         }
     }
-    for (int offset = 4; offset > 0; offset /= 2) {
-        sum += __shfl_xor_sync(ALL_LANES, sum, offset);
-    }
+    sum = lanes_sum<8>(sum);
     if (exists && part == 0) {
         float log = infinity();  // makes P = 0
         if (inside) {

@@ -70,6 +70,32 @@ DEVICE i64 offset_of(const Strides& strides, i64 sample, int head) {
     return sample * strides.batch + head * strides.head;
 }
 
+/**
+ * A head's bias and regions, as what has the same effect on sums of products of queries and keys before these are multiplied by the
+ * scale, which is positive.
+ */
+struct ScoreBias {
+    const void* bias;    // [queries, keys], or null
+    const int* regions;  // of the sample, or null; then there are as many keys as queries
+    int queries;
+    int keys;
+    int bf16_bias;
+    float inverse;     // what the bias is multiplied by
+    float separation;  // is added to a pair of tokens of different regions
+
+    DEVICE ScoreBias(const AttentionArgs& args, i64 sample, int head) {
+        const i64 offset = ((args.shared_bias ? 0 : sample) * args.heads + head) * args.queries * args.keys;
+        bias = args.bias == nullptr ? nullptr
+                                    : static_cast<const unsigned char*>(args.bias) + offset * (args.bias_bf16 ? 2 : 4);
+        regions = args.regions == nullptr ? nullptr : args.regions + sample % args.region_batch * args.keys;
+        queries = args.queries;
+        keys = args.keys;
+        bf16_bias = args.bias_bf16;
+        inverse = 1.0f / args.scale;
+        separation = SEPARATION / LOG2E * inverse;
+    }
+};
+
 DEVICE int tiles_of(int rows, int tile) {
     return (rows + tile - 1) / tile;
 }

@@ -1,5 +1,4 @@
-// The gradients of attention in one kernel of five products on Hopper's tensor cores, for bf16 without a bias and regions; formulas
-// and layouts: attention.cu.
+// The gradients of attention in one kernel of five products on Hopper's tensor cores, for bf16; formulas and layouts: attention.cu.
 //
 // A block of two warpgroups owns 128 keys, 64 each, and walks over the queries in tiles of 64. Scores come transposed, a
 // warpgroup's keys as rows, so that P^T and dS^T are the first operands of dV += P^T dO and dK += dS^T Q as they are; 32 queries at
@@ -14,7 +13,10 @@
 // lower numbers: who is waited for runs already, whatever the order in which blocks start. Heads come in groups, all first tiles of
 // a group, then all second ones: the blocks of a head start apart, yet soon enough to find its queries in the cache.
 // The statistics of the queries come from a kernel before this one, except for heads of one tile of keys and two of queries.
-// Shared memory: rows of 128 bytes, 128-byte swizzled, whatever the head dim.
+// A bias and regions are what the sums of the scores begin with, divided by the scale. The gradient of the bias, which adds up over
+// samples, is a kernel of attention.cu.
+// Shared memory: rows of 128 bytes, 128-byte swizzled; head dims over 64 take two panels of 64, of which one block fits on a
+// multiprocessor. Each warpgroup then computes half the dims of dQ in either panel.
 #include "attention.cuh"
 #include "tma.cuh"
 #include "wgmma.cuh"
@@ -24,51 +26,55 @@ constexpr int TURNS = 8;     // words of a tile of queries, one for each warp th
 
 // ------------------------------------------------------------------------------------------------------------- stats
 
-/** log / ln 2, which the exponents of a query's row are less by; infinite beyond the last query, so that P = 0. */
+/** log / ln 2, which the exponents of a query's row are less by; infinite beyond the last query and without keys, so that P = 0. */
 DEVICE float row_log(const AttentionArgs& args, i64 head, int query) {
     if (query >= args.queries) {
         return infinity();
     }
     const float log = args.log_sum_exp[head * args.queries + query];
-    return log == -infinity() ? log : log * LOG2E;
+    return log == -infinity() ? infinity() : log * LOG2E;
 }
 
 /**
- * What TILES tiles of queries from `first` on need beside q and dout, [tile][2][64]: row_log and D = rowsum(dO O). By 256 threads,
- * eight per query; `os` is the offset of the head in out and dout.
+ * What TILES tiles of queries from `first` on, of at most 64 PANELS dims, need beside q and dout, [tile][2][64]: row_log and
+ * D = rowsum(dO O). By 256 threads, eight per query; `os` is the offset of the head in out and dout.
  */
-template <int TILES>
+template <int TILES, int PANELS>
 DEVICE void compute_stats(float* stats, i64 os, i64 head, int first, const AttentionArgs& args) {
     constexpr int ROWS = 32;  // at a time
     const int thread = static_cast<int>(threadIdx.x);
-    const int col = thread % 8 * 8;
-    Pack<bf16> out[TILES * 2];
-    Pack<bf16> dout[TILES * 2];
+    float sums[TILES * 2] = {};
 #pragma unroll
-    for (int i = 0; i < TILES * 2; i++) {
-        const int query = first + thread / 8 + i * ROWS;
-        if (query < args.queries && col < args.dim) {
-            out[i] = load_pack(static_cast<const bf16*>(args.out) + os + query * args.os.row + col);
-            dout[i] = load_pack(static_cast<const bf16*>(args.dout) + os + query * args.os.row + col);
+    for (int panel = 0; panel < PANELS; panel++) {
+        const int col = panel * 64 + thread % 8 * 8;
+        Pack<bf16> out[TILES * 2];
+        Pack<bf16> dout[TILES * 2];
+#pragma unroll
+        for (int i = 0; i < TILES * 2; i++) {
+            const int query = first + thread / 8 + i * ROWS;
+            if (query < args.queries && col < args.dim) {
+                out[i] = load_pack(static_cast<const bf16*>(args.out) + os + query * args.os.row + col);
+                dout[i] = load_pack(static_cast<const bf16*>(args.dout) + os + query * args.os.row + col);
+            }
+        }
+#pragma unroll
+        for (int i = 0; i < TILES * 2; i++) {
+            if (first + thread / 8 + i * ROWS < args.queries && col < args.dim) {
+#pragma unroll
+                for (int e = 0; e < 8; e++) {
+                    sums[i] = fmaf(to_float(out[i][e]), to_float(dout[i][e]), sums[i]);
+                }
+            }
         }
     }
 #pragma unroll
     for (int i = 0; i < TILES * 2; i++) {
         const int row = thread / 8 + i * ROWS;
-        float sum = 0.0f;
-        if (first + row < args.queries && col < args.dim) {
-#pragma unroll
-            for (int e = 0; e < 8; e++) {
-                sum = fmaf(to_float(out[i][e]), to_float(dout[i][e]), sum);
-            }
-        }
-        for (int lane = 4; lane > 0; lane /= 2) {
-            sum += __shfl_xor_sync(ALL_LANES, sum, lane);
-        }
-        if (col == 0) {
+        sums[i] = lanes_sum<8>(sums[i]);
+        if (thread % 8 == 0) {
             float* tile = stats + row / QUERIES * 2 * QUERIES + row % QUERIES;
             tile[0] = row_log(args, head, first + row);
-            tile[QUERIES] = sum;
+            tile[QUERIES] = sums[i];
         }
     }
 }
@@ -85,7 +91,7 @@ KERNEL(256, attention_backward_stats_bf16, AttentionArgs) {
             args.turns[0] = 0;
         }
     }
-    compute_stats<1>(
+    compute_stats<1, 2>(
             args.stats + number * 2 * QUERIES,
             offset_of(args.os, sample, static_cast<int>(head - sample * args.heads)),
             head,
@@ -101,20 +107,25 @@ constexpr int SMALL = 16;  // queries of a small last tile
 constexpr int ROW = 128;   // bytes of a row in shared memory
 
 /** Sizes of a block, for head dims up to HD. */
-template <int HD_>
+template <int HD_, bool BIASED_>
 struct Backward {
     static constexpr int HD = HD_;
+    static constexpr bool BIASED = BIASED_;
     static constexpr int THREADS = 2 * WARPGROUP;
-    static constexpr int COLS = 32;          // queries that are worked on at a time
-    static constexpr int HALF = HD / 2;      // dims of dQ that a warpgroup computes
-    static constexpr int SUMS = HALF / 2;    // of them in a lane
-    static constexpr int PLACES = 3;         // for tiles of queries
+    static constexpr int BLOCKS = HD > 64 ? 1 : 2;  // on a multiprocessor
+    static constexpr int COLS = 32;                 // queries that are worked on at a time
+    static constexpr int PANELS = (HD + 63) / 64;
+    static constexpr int HALF = (HD > 64 ? 64 : HD) / 2;  // dims of dQ that a warpgroup computes of the first panel
+    static constexpr int MORE = HD / 2 - HALF;            // and of the second
+    static constexpr int SUMS = HD / 4;                   // of all these in a lane
+    static constexpr int PLACES = 3;                      // for tiles of queries
     // Bytes in shared memory.
     static constexpr int K = 0;
-    static constexpr int V = K + KEYS * ROW;
-    static constexpr int DS = V + KEYS * ROW;  // [key][query]
+    static constexpr int V = K + PANELS * KEYS * ROW;
+    static constexpr int DS = V + PANELS * KEYS * ROW;  // [key][query]
     static constexpr int TILES = DS + KEYS * ROW;
-    static constexpr int TILE = 2 * QUERIES * ROW;  // Q, dO
+    static constexpr int DOUT = PANELS * QUERIES * ROW;  // of a tile: Q, then dO
+    static constexpr int TILE = 2 * DOUT;
     static constexpr int STATS = TILES + PLACES * TILE;
     static constexpr int STAT = 2 * QUERIES * 4;
     static constexpr int NUMBER = STATS + PLACES * STAT;
@@ -167,47 +178,60 @@ struct Flag {
 
 // ------------------------------------------------------------------------------------------------------------- tiles
 
-/** Starts to copy ROWS rows from `first` on to a swizzled tile; zeros beyond `rows` and the head dim. */
-template <class B, int ROWS>
-DEVICE void load_rows(unsigned char* tile, const bf16* from, i64 stride, int first, int rows, int dim) {
-    constexpr int PASS = B::THREADS / 8;
+/** Starts to copy as many 16-byte chunks of ROWS rows from `first` on to a swizzled panel; zeros beyond `rows` and `dims`. */
+template <class B, int ROWS, int CHUNKS>
+DEVICE void load_panel(unsigned char* panel, const bf16* from, i64 stride, int first, int rows, int dims) {
+    constexpr int PASS = B::THREADS / CHUNKS;
     const int thread = afresh(static_cast<int>(threadIdx.x));
-    const int row = thread / 8;
-    const int col = thread % 8 * 8;
-    unsigned char* to = tile + swizzled(row * ROW + col * 2);
+    const int row = thread / CHUNKS;
+    const int col = thread % CHUNKS * 8;
+    unsigned char* to = panel + swizzled(row * ROW + col * 2);
     const bf16* at = from + (first + row) * stride + col;
 #pragma unroll
     for (int i = 0; i < ROWS; i += PASS) {
-        const bool valid = first + i + row < rows && col < dim;
-        cp_async16(to + i * ROW, valid ? at : from, valid);
+        if (ROWS % PASS == 0 || row < ROWS) {
+            const bool valid = first + i + row < rows && col < dims;
+            cp_async16(to + i * ROW, valid ? at : from, valid);
+        }
         at += PASS * stride;
+    }
+}
+
+/** Starts to copy ROWS rows from `first` on to a swizzled tile; zeros beyond `rows` and the head dim. */
+template <class B, int ROWS>
+DEVICE void load_rows(unsigned char* tile, const bf16* from, i64 stride, int first, int rows, int dim) {
+    load_panel<B, ROWS, 8>(tile, from, stride, first, rows, dim);
+    if constexpr (B::PANELS > 1) {
+        load_panel<B, ROWS, (B::HD - 64) / 8>(tile + ROWS * ROW, from + 64, stride, first, rows, dim - 64);
     }
 }
 
 /** Writes a swizzled tile of KEYS rows to rows from `first` on, none beyond `rows`. */
 template <class B>
 DEVICE void store_rows(const unsigned char* tile, bf16* to, i64 stride, int first, int rows, int dim) {
+    constexpr int CHUNKS = B::PANELS > 1 ? B::HD / 8 : 8;
 #pragma unroll 1
-    for (int i = static_cast<int>(threadIdx.x); i < KEYS * 8; i += B::THREADS) {
-        const int row = i / 8;
-        const int col = i % 8 * 8;
-        if (first + row < rows && col < dim) {
+    for (int i = static_cast<int>(threadIdx.x); i < KEYS * CHUNKS; i += B::THREADS) {
+        const int row = i / CHUNKS;
+        const int chunk = i % CHUNKS;
+        if (first + row < rows && chunk * 8 < dim) {
+            const unsigned char* panel = tile + chunk / 8 * KEYS * ROW;
             store_pack(
-                    to + (first + row) * stride + col,
-                    load_pack(reinterpret_cast<const bf16*>(tile + swizzled(row * ROW + col * 2))));
+                    to + (first + row) * stride + chunk * 8,
+                    load_pack(reinterpret_cast<const bf16*>(panel + swizzled(row * ROW + chunk % 8 * 16))));
         }
     }
 }
 
-/** Writes factor * acc, rounded, to a swizzled tile, from `row` on. */
+/** Writes factor * acc, rounded, to a swizzled tile of KEYS rows, from `row` on. */
 template <int COUNT>
 DEVICE void put_rows(unsigned char* tile, int row, const float (&acc)[COUNT], float factor) {
 #pragma unroll
     for (int n = 0; n < COUNT / 4; n++) {
 #pragma unroll
         for (int half = 0; half < 2; half++) {
-            const int at = (row + lane_index() / 4 + half * 8) * ROW + n * 16 + lane_index() % 4 * 4;
-            *reinterpret_cast<u32*>(tile + swizzled(at)) =
+            const int at = (row + lane_index() / 4 + half * 8) * ROW + n % 8 * 16 + lane_index() % 4 * 4;
+            *reinterpret_cast<u32*>(tile + n / 8 * KEYS * ROW + swizzled(at)) =
                     pack_bf16(acc[4 * n + half * 2] * factor, acc[4 * n + half * 2 + 1] * factor);
         }
     }
@@ -397,6 +421,42 @@ DEVICE void pack_operands(u32 (*to)[4], const float* from) {
     }
 }
 
+/** Lets the scores of COUNT / 4 queries from `query` on begin with the bias and the regions; `key` is the lane's first. */
+template <int COUNT>
+DEVICE void begin_scores(float* s, const ScoreBias& bias, int query, int key) {
+    const auto read_bias = [&](const auto* from) {
+#pragma unroll
+        for (int i = 0; i < COUNT; i++) {
+            const int row = query + i / 4 * 8 + lane_index() % 4 * 2 + i % 2;
+            const int col = key + i / 2 % 2 * 8;
+            const bool inside = row < bias.queries && col < bias.keys;
+            s[i] = inside ? to_float(from[static_cast<i64>(row) * bias.keys + col]) * bias.inverse : 0.0f;
+        }
+    };
+    if (bias.bias == nullptr) {
+#pragma unroll
+        for (int i = 0; i < COUNT; i++) {
+            s[i] = 0.0f;
+        }
+    } else if (bias.bf16_bias) {
+        read_bias(static_cast<const bf16*>(bias.bias));
+    } else {
+        read_bias(static_cast<const float*>(bias.bias));
+    }
+    if (bias.regions != nullptr) {
+        int own[2];
+#pragma unroll
+        for (int h = 0; h < 2; h++) {
+            own[h] = bias.regions[min(key + 8 * h, bias.keys - 1)];
+        }
+#pragma unroll
+        for (int i = 0; i < COUNT; i++) {
+            const int row = query + i / 4 * 8 + lane_index() % 4 * 2 + i % 2;
+            s[i] += own[i / 2 % 2] == bias.regions[min(row, bias.queries - 1)] ? 0.0f : bias.separation;
+        }
+    }
+}
+
 /**
  * Replaces dP by dS, rounded to first operands; P comes as rounded for dV, which saves its registers and adds to the error of dS
  * what dV has too.
@@ -425,19 +485,23 @@ DEVICE void score_gradients(u32 (*ds)[4], const u32 (*p)[4], const float* dp, co
 // Operands in shared memory are given by their address / 16, to which the rest of the descriptor is added.
 
 constexpr u32 K_MAJOR = 1u << 16;
-constexpr u32 MN_MAJOR = 512u << 16;
+constexpr u32 MN_MAJOR = (QUERIES * ROW / 16u) << 16;  // from a panel of queries to the next
 
 /** wgmma_descriptor of an operand a number of bytes further, with fewer instructions. */
 DEVICE u64 operand(u32 place, int bytes) {
     return static_cast<u64>(1024u >> 4 | 1u << 30) << 32 | (place + static_cast<u32>(bytes >> 4));
 }
 
-/** Starts s = 64 rows times COLS rows: S^T or dP^T. */
-template <int HD, int COLS>
+/** Starts s = 64 of KEYS rows times COLS of QUERIES rows, S^T or dP^T; ADDED to what is there. */
+template <int HD, int COLS, bool ADDED>
 DEVICE void start_scores(float (&s)[COLS / 2], u32 rows, u32 columns) {
 #pragma unroll
     for (int k = 0; k < HD / 16; k++) {
-        wgmma<COLS, Majors::K, Majors::K>(s, operand(rows | K_MAJOR, 32 * k), operand(columns | K_MAJOR, 32 * k), k > 0);
+        wgmma<COLS, Majors::K, Majors::K>(
+                s,
+                operand(rows | K_MAJOR, k / 4 * KEYS * ROW + k % 4 * 32),
+                operand(columns | K_MAJOR, k / 4 * QUERIES * ROW + k % 4 * 32),
+                ADDED || k > 0);
     }
     wgmma_commit();
 }
@@ -462,6 +526,7 @@ struct Side {
     unsigned char* ds;  // the row of dS where this lane stores
     int chunk;          // and the place of its first 16 bytes there
     float factor;
+    int key;  // the lane's first
 };
 
 /**
@@ -469,10 +534,11 @@ struct Side {
  *
  * @param STARTED the first scores are under way
  * @param tile Q as an operand
+ * @param begin called with scores and the number of their first query in the tile, before they are added to
  * @param pending dS of the tile before is perhaps still read
  * @param meanwhile called while the first scores are computed
  */
-template <class B, int COLS, int COLUMNS, bool STARTED, class Meanwhile>
+template <class B, int COLS, int COLUMNS, bool STARTED, class Begin, class Meanwhile>
 DEVICE void add_tile(
         State<B::HD>& state,
         float (&p)[COLS / 2],
@@ -480,6 +546,7 @@ DEVICE void add_tile(
         u32 tile,
         const float* stats,
         bool pending,
+        [[maybe_unused]] Begin begin,
         Meanwhile meanwhile) {
 #pragma unroll
     for (int c = 0; c < COLUMNS; c += COLS) {
@@ -500,12 +567,17 @@ DEVICE void add_tile(
         u32 p_operand[COLS / 16][4];
         u32 ds_operand[COLS / 16][4];
         const u32 queries = tile + c * ROW / 16;
-        const u32 douts = queries + QUERIES * ROW / 16;
+        const u32 douts = queries + B::DOUT / 16;
+        if constexpr (B::BIASED) {
+            if (!STARTED || c > 0) {
+                begin(p, c);
+            }
+        }
         wgmma_fence();
         if (!STARTED || c > 0) {
-            start_scores<B::HD, COLS>(p, side.k, queries);
+            start_scores<B::HD, COLS, B::BIASED>(p, side.k, queries);
         }
-        start_scores<B::HD, COLS>(dp, side.v, douts);
+        start_scores<B::HD, COLS, false>(dp, side.v, douts);
         if (c == 0) {
             meanwhile();
         }
@@ -559,7 +631,7 @@ DEVICE void attention_backward(const AttentionArgs& args) {
         const Pointers* here = afresh(pointers);
         unsigned char* to = shared + B::TILES + place * B::TILE;
         load_rows<B, QUERIES>(to, here->q, args.qs.row, t * QUERIES, args.queries, args.dim);
-        load_rows<B, QUERIES>(to + QUERIES * ROW, here->dout, args.os.row, t * QUERIES, args.queries, args.dim);
+        load_rows<B, QUERIES>(to + B::DOUT, here->dout, args.os.row, t * QUERIES, args.queries, args.dim);
     };
     const auto load_stats = [&](int t, int place) {
         const Pointers* here = afresh(pointers);
@@ -586,7 +658,7 @@ DEVICE void attention_backward(const AttentionArgs& args) {
     }
     cp_async_commit();
     if (alone) {
-        compute_stats<2>(
+        compute_stats<2, B::PANELS>(
                 reinterpret_cast<float*>(shared + B::STATS), offset_of(args.os, sample, head), work.head, 0, args);
     }
     State<B::HD> state;
@@ -609,6 +681,7 @@ DEVICE void attention_backward(const AttentionArgs& args) {
     side.ds = shared + B::DS + (own + 16 * warp + lane % 16) * ROW;
     side.chunk = lane / 16 * 16 ^ lane % 8 * 16;
     side.factor = args.scale * LOG2E;
+    side.key = first + own + 16 * warp + lane / 4;
     if (side.halves) {  // nobody writes the dS of the other keys
 #pragma unroll 1
         for (int i = static_cast<int>(threadIdx.x) * 16; i < 64 * ROW; i += B::THREADS * 16) {
@@ -633,9 +706,19 @@ DEVICE void attention_backward(const AttentionArgs& args) {
         }
     };
     const auto stats_of_tile = [&] { return reinterpret_cast<const float*>(shared + B::STATS + place * B::STAT); };
+    // Scores of tile t: what they begin with.
+    const auto begin = [&]([[maybe_unused]] int t) {
+        return [&, t](auto& s, int query) {
+            constexpr int COUNT = sizeof(s) / sizeof(float);
+            begin_scores<COUNT>(s, ScoreBias(args, sample, head), t * QUERIES + query, side.key);
+        };
+    };
     const auto tile_operand = [&] { return afresh(base) + (B::TILES + place * B::TILE) / 16; };
     // After the dS of tile t: its dQ; `ahead`: the first scores of the next tile are started meanwhile.
     const auto finish = [&](int t, auto ahead) {
+        if constexpr (B::BIASED && ahead.value) {
+            begin(t + 1)(p, 0);
+        }
         cp_async_wait<0>();
         fence_proxy_async();
         __syncthreads();
@@ -647,7 +730,8 @@ DEVICE void attention_backward(const AttentionArgs& args) {
         place = place == 2 ? 0 : place + 1;
         const int dims = side.warpgroup * B::HALF;
         const u32 now = afresh(base);
-        float dq[B::SUMS];
+        float dq[B::HALF / 2];
+        [[maybe_unused]] float more[B::MORE > 0 ? B::MORE / 2 : 1];
         wgmma_fence();
 #pragma unroll
         for (int j = 0; j < KEYS / 16; j++) {
@@ -656,10 +740,17 @@ DEVICE void attention_backward(const AttentionArgs& args) {
                     operand((now + B::DS / 16) | MN_MAJOR, 2048 * j),
                     operand((now + (B::K + dims * 2) / 16) | MN_MAJOR, 2048 * j),
                     j > 0);
+            if constexpr (B::MORE > 0) {
+                wgmma<B::MORE, Majors::MN, Majors::MN>(
+                        more,
+                        operand((now + B::DS / 16) | MN_MAJOR, 2048 * j),
+                        operand((now + (B::K + KEYS * ROW + side.warpgroup * B::MORE * 2) / 16) | MN_MAJOR, 2048 * j),
+                        j > 0);
+            }
         }
         wgmma_commit();
         if constexpr (ahead.value) {
-            start_scores<B::HD, B::COLS>(p, side.k, tile_operand());
+            start_scores<B::HD, B::COLS, B::BIASED>(p, side.k, tile_operand());
         }
         const int row = t * QUERIES + 16 * warp;
         if (row < args.queries && work.tile > 0) {
@@ -667,11 +758,19 @@ DEVICE void attention_backward(const AttentionArgs& args) {
         }
         wgmma_wait<ahead.value ? 1 : 0>();
         wgmma_hold(dq);
+        if constexpr (B::MORE > 0) {
+            wgmma_hold(more);
+        }
         if (t + 1 < count) {
             named_barrier_arrive(2 - side.warpgroup, B::THREADS);
         }
         if (row < args.queries) {
             float* sums = afresh(pointers)->sums + (t * 8 + warp_index()) * (WARP * B::SUMS) + lane * 4;
+            if constexpr (B::MORE > 0) {
+                if (add_share(more, sums + B::HALF / 2 * WARP, work)) {
+                    store_queries(more, afresh(pointers)->dq, row, 64 + side.warpgroup * B::MORE, args);
+                }
+            }
             if (add_share(dq, sums, work)) {
                 store_queries(dq, afresh(pointers)->dq, row, dims, args);
             } else {
@@ -682,18 +781,19 @@ DEVICE void attention_backward(const AttentionArgs& args) {
     const int rest = args.queries % QUERIES;
     const int whole = rest > 0 && rest <= SMALL ? count - 1 : count;
     if (whole > 0) {
-        add_tile<B, B::COLS, QUERIES, false>(state, p, side, tile_operand(), stats_of_tile(), false, [] {});
+        add_tile<B, B::COLS, QUERIES, false>(
+                state, p, side, tile_operand(), stats_of_tile(), false, begin(0), [] {});
         for (int t = 1; t < whole; t++) {
             finish(t - 1, Flag<true>());
             add_tile<B, B::COLS, QUERIES, true>(
-                    state, p, side, tile_operand(), stats_of_tile(), true, [&] { pass(t - 1); });
+                    state, p, side, tile_operand(), stats_of_tile(), true, begin(t), [&] { pass(t - 1); });
         }
         finish(whole - 1, Flag<false>());
     }
     if (whole < count) {
         float few[SMALL / 2];
         add_tile<B, SMALL, SMALL, false>(
-                state, few, side, tile_operand(), stats_of_tile(), whole > 0, [&] { pass(whole - 1); });
+                state, few, side, tile_operand(), stats_of_tile(), whole > 0, begin(whole), [&] { pass(whole - 1); });
         finish(whole, Flag<false>());
     }
     pass(count - 1);
@@ -725,12 +825,14 @@ DEVICE void attention_backward(const AttentionArgs& args) {
     store_rows<B>(shared + B::V, static_cast<bf16*>(args.dv) + v, args.vs.row, first, args.keys, args.dim);
 }
 
-#define BACKWARD(HD)                                                                             \
-    KERNEL_BLOCKS(Backward<HD>::THREADS, 2, attention_backward_##HD##_bf16, AttentionArgs) {     \
-        attention_backward<Backward<HD>>(args);                                                  \
+#define BACKWARD(name, ...)                                                                                                   \
+    KERNEL_BLOCKS((Backward<__VA_ARGS__>::THREADS), (Backward<__VA_ARGS__>::BLOCKS), attention_backward_##name##_bf16, AttentionArgs) { \
+        attention_backward<Backward<__VA_ARGS__>>(args);                                                                      \
     }
 
-BACKWARD(32)
-BACKWARD(48)
-BACKWARD(64)
+BACKWARD(32, 32, false)
+BACKWARD(48, 48, false)
+BACKWARD(64, 64, false)
+BACKWARD(80, 80, false)
+BACKWARD(biased_32, 32, true)
 #endif

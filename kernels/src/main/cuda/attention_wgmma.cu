@@ -1,10 +1,12 @@
-// The forward pass of attention on Hopper's tensor cores, for bf16 without a bias and regions; formulas and layouts: attention.cu.
+// The forward pass of attention on Hopper's tensor cores, for bf16; formulas and layouts: attention.cu.
 //
 // A block is a warpgroup that owns 64 queries. Tiles of KEYS keys or values come by cp.async, in the order K(0), V(0), K(1), ..., into
 // STAGES places in turn. The products S = Q K^T and O += P V are wgmma: Q and K as they lie are K-major operands, V an MN-major one, P
 // goes from the accumulators of S to operand A in registers. A block does one thing after the other; what overlaps is the blocks of a
 // multiprocessor, of which several fit. The last tile of keys takes 16, 32, 64 or all columns; a warp without queries takes no
 // exponentials.
+// A bias and regions are what the sums of the scores begin with, divided by the scale: they cost loads and no registers. Their keys
+// are even in number and come in pairs.
 // Shared memory: rows of 128 bytes, 128-byte swizzled; head dims over 64 take two panels of 64. Q, which becomes the place from which
 // O is stored, and the places of K and V.
 // Balance at head dim 64, per 64 x 64 scores and multiprocessor: 256 cycles of tensor core, 256 of exponentials (16 a cycle), about
@@ -15,11 +17,12 @@
 #include "wgmma.cuh"
 
 /** What can be chosen; see above. */
-template <int HD_, int KEYS_, int STAGES_>
+template <int HD_, int KEYS_, int STAGES_, bool BIASED_>
 struct WgmmaPlan {
     static constexpr int HD = HD_;
     static constexpr int KEYS = KEYS_;
     static constexpr int STAGES = STAGES_;
+    static constexpr bool BIASED = BIASED_;
     static constexpr int ROWS = 64;
     static constexpr int PANELS = (HD + 63) / 64;
     static constexpr int Q_BYTES = ROWS * 128 * PANELS;
@@ -78,7 +81,81 @@ struct WgmmaState {
     u32 p[P::KEYS / 16][4];
 };
 
-/** Starts s = Q K^T for COLS keys. */
+/** Of a thread's first row and the pairs of keys that are its own. */
+struct WgmmaBias {
+    ScoreBias scores;
+    int query;
+    int pair;
+
+    DEVICE WgmmaBias(const AttentionArgs& args, const Place& place, int first)
+        : scores(args, place.sample, place.head),
+          query(first + warp_index() * 16 + lane_index() / 4),
+          pair(lane_index() % 4 * 2) {}
+
+    /** What the scores of COLS keys from `key` on begin with; zeros beyond the last key, anything beyond the last query. */
+    template <int COLS, bool MASK>
+    DEVICE void begin(float (&s)[COLS / 2], int key) const {
+        if (scores.bias == nullptr) {
+#pragma unroll
+            for (int i = 0; i < COLS / 2; i++) {
+                s[i] = 0.0f;
+            }
+        } else if (scores.bf16_bias) {
+            read_bias<COLS, MASK>(s, static_cast<const bf16*>(scores.bias), key);
+        } else {
+            read_bias<COLS, MASK>(s, static_cast<const float*>(scores.bias), key);
+        }
+        if (scores.regions != nullptr) {
+            int own[2];
+#pragma unroll
+            for (int h = 0; h < 2; h++) {
+                own[h] = scores.regions[min(query + 8 * h, scores.queries - 1)];
+            }
+#pragma unroll
+            for (int j = 0; j < COLS / 8; j++) {
+                const int at = key + j * 8 + pair;
+                if (!MASK || at < scores.keys) {
+#pragma unroll
+                    for (int e = 0; e < 2; e++) {
+                        const int region = scores.regions[at + e];
+#pragma unroll
+                        for (int h = 0; h < 2; h++) {
+                            s[4 * j + 2 * h + e] += own[h] == region ? 0.0f : scores.separation;
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+   private:
+    template <int COLS, bool MASK, class T>
+    DEVICE void read_bias(float (&s)[COLS / 2], const T* bias, int key) const {
+#pragma unroll
+        for (int h = 0; h < 2; h++) {
+            const int row = min(query + 8 * h, scores.queries - 1);
+            const T* const from = bias + static_cast<i64>(row) * scores.keys + key + pair;
+#pragma unroll
+            for (int j = 0; j < COLS / 8; j++) {
+                float two[2] = {};
+                if (!MASK || key + j * 8 + pair < scores.keys) {
+                    read(from + j * 8, two);
+                }
+#pragma unroll
+                for (int e = 0; e < 2; e++) {
+                    s[4 * j + 2 * h + e] = two[e] * scores.inverse;
+                }
+            }
+        }
+    }
+};
+
+/** Where nothing is added to the products. */
+struct NoBias {
+    DEVICE NoBias(const AttentionArgs&, const Place&, int) {}
+};
+
+/** Starts s = Q K^T for COLS keys, added to what is there where there is a bias. */
 template <class P, int COLS>
 DEVICE void start_scores(float (&s)[COLS / 2], u64 queries, u64 keys) {
 #pragma unroll
@@ -87,7 +164,7 @@ DEVICE void start_scores(float (&s)[COLS / 2], u64 queries, u64 keys) {
                 s,
                 wgmma_advance(queries, k / 4 * P::ROWS * 128 + k % 4 * 32),
                 wgmma_advance(keys, k / 4 * P::KEYS * 128 + k % 4 * 32),
-                k > 0);
+                P::BIASED || k > 0);
     }
 }
 
@@ -98,16 +175,6 @@ DEVICE void start_values(WgmmaState<P>& state, u64 values) {
     for (int j = 0; j < COLS / 16; j++) {
         wgmma<P::HD, Majors::MN>(state.acc, state.p[j], wgmma_advance(values, j * 2048), true);
     }
-}
-
-DEVICE float quad_max(float value) {
-    value = fmaxf(value, __shfl_xor_sync(ALL_LANES, value, 1));
-    return fmaxf(value, __shfl_xor_sync(ALL_LANES, value, 2));
-}
-
-DEVICE float quad_sum(float value) {
-    value += __shfl_xor_sync(ALL_LANES, value, 1);
-    return value + __shfl_xor_sync(ALL_LANES, value, 2);
 }
 
 /** Replaces scores by exponentials and takes them into maxima and sums; `shrink` receives the factors for acc. */
@@ -124,7 +191,7 @@ DEVICE void softmax_step(float (&s)[COLS / 2], WgmmaState<P>& state, float (&shr
             }
             max = fmaxf(max, value);
         }
-        max = fmaxf(state.max[h], quad_max(max));
+        max = fmaxf(state.max[h], lanes_max<4>(max));
         const float base = max == -infinity() ? 0.0f : max * factor;  // a row of minus infinities stays 0
         shrink[h] = exp2_fast(fmaf(state.max[h], factor, -base));
         state.max[h] = max;
@@ -150,10 +217,21 @@ DEVICE void pack_scores(WgmmaState<P>& state, const float (&s)[COLS / 2]) {
     }
 }
 
-/** The scores of COLS keys, of which `limit` exist where MASK; leaves the exponentials in state.p. */
-template <class P, int COLS, bool MASK>
-DEVICE void wgmma_scores(WgmmaState<P>& state, u64 queries, u64 keys, float factor, int limit, bool active) {
+/** The scores of COLS keys from `key` on, of which `limit` exist where MASK; leaves the exponentials in state.p. */
+template <class P, int COLS, bool MASK, class Bias>
+DEVICE void wgmma_scores(
+        WgmmaState<P>& state,
+        u64 queries,
+        u64 keys,
+        [[maybe_unused]] const Bias& bias,
+        [[maybe_unused]] int key,
+        float factor,
+        int limit,
+        bool active) {
     float s[COLS / 2];
+    if constexpr (P::BIASED) {
+        bias.template begin<COLS, MASK>(s, key);
+    }
     wgmma_fence();
     start_scores<P, COLS>(s, queries, keys);
     wgmma_commit();
@@ -187,15 +265,16 @@ DEVICE constexpr int wider(int columns) {
 }
 
 /** The last tile, of `limit` keys, in as few columns as hold it. */
-template <class P, int COLS>
-DEVICE void wgmma_last_scores(WgmmaState<P>& state, u64 queries, u64 keys, float factor, int limit, bool active) {
+template <class P, int COLS, class Bias>
+DEVICE void wgmma_last_scores(
+        WgmmaState<P>& state, u64 queries, u64 keys, const Bias& bias, int key, float factor, int limit, bool active) {
     if constexpr (COLS < P::KEYS) {
         if (limit > COLS) {
-            wgmma_last_scores<P, wider<P>(COLS)>(state, queries, keys, factor, limit, active);
+            wgmma_last_scores<P, wider<P>(COLS)>(state, queries, keys, bias, key, factor, limit, active);
             return;
         }
     }
-    wgmma_scores<P, COLS, true>(state, queries, keys, factor, limit, active);
+    wgmma_scores<P, COLS, true>(state, queries, keys, bias, key, factor, limit, active);
 }
 
 template <class P, int COLS>
@@ -217,7 +296,7 @@ DEVICE void store_attention(
     float inverse[2];
 #pragma unroll
     for (int h = 0; h < 2; h++) {
-        const float sum = quad_sum(state.sum[h]);
+        const float sum = lanes_sum<4>(state.sum[h]);
         const int query = first + warp * 16 + lane_index() / 4 + 8 * h;
         inverse[h] = sum > 0.0f ? 1.0f / sum : sum;  // keeps a NaN
         if (args.log_sum_exp != nullptr && lane_index() % 4 == 0 && query < args.queries) {
@@ -250,7 +329,7 @@ DEVICE void store_attention(
     }
 }
 
-template <class P>
+template <class P, class Bias>
 DEVICE void attention_wgmma(const AttentionArgs& args) {
     DYNAMIC_SHARED(unsigned char, raw);
     unsigned char* query_tile = align_swizzled(raw);
@@ -306,6 +385,7 @@ DEVICE void attention_wgmma(const AttentionArgs& args) {
     const u64 queries = wgmma_descriptor(query_tile, 16, 1024);
     const u64 keys = wgmma_descriptor(tiles, 16, 1024);
     const u64 values = wgmma_descriptor(tiles, P::KEYS * 128, 1024);
+    const Bias bias(args, place, first);
     WgmmaState<P> state;
 #pragma unroll
     for (int i = 0; i < P::HD / 2; i++) {
@@ -318,11 +398,13 @@ DEVICE void attention_wgmma(const AttentionArgs& args) {
     }
 #pragma unroll 1
     for (int t = 0; t < full; t++) {
-        wgmma_scores<P, P::KEYS, false>(state, queries, wgmma_advance(keys, begin(2 * t)), factor, 0, active);
+        wgmma_scores<P, P::KEYS, false>(
+                state, queries, wgmma_advance(keys, begin(2 * t)), bias, t * P::KEYS, factor, 0, active);
         wgmma_values<P, P::KEYS>(state, wgmma_advance(values, begin(2 * t + 1)));
     }
     if (rest > 0) {
-        wgmma_last_scores<P, 16>(state, queries, wgmma_advance(keys, begin(2 * full)), factor, rest, active);
+        wgmma_last_scores<P, 16>(
+                state, queries, wgmma_advance(keys, begin(2 * full)), bias, full * P::KEYS, factor, rest, active);
         wgmma_last_values<P, 16>(state, wgmma_advance(values, begin(2 * full + 1)), rest);
     }
     cp_async_wait<0>();
@@ -332,7 +414,13 @@ DEVICE void attention_wgmma(const AttentionArgs& args) {
 /** With the number of blocks that a multiprocessor is to hold. */
 #define ATTENTION_WGMMA(HD, KEYS, STAGES, blocks)                                \
     KERNEL_BLOCKS(WARPGROUP, blocks, attention_wgmma_##HD, AttentionArgs) {      \
-        attention_wgmma<WgmmaPlan<HD, KEYS, STAGES>>(args);                      \
+        attention_wgmma<WgmmaPlan<HD, KEYS, STAGES, false>, NoBias>(args);       \
+    }
+
+/** The same with a bias, regions or both. */
+#define ATTENTION_WGMMA_BIASED(HD, KEYS, STAGES, blocks)                         \
+    KERNEL_BLOCKS(WARPGROUP, blocks, attention_wgmma_biased_##HD, AttentionArgs) { \
+        attention_wgmma<WgmmaPlan<HD, KEYS, STAGES, true>, WgmmaBias>(args);     \
     }
 
 // Machine code for other targets lacks these kernels, so that nobody takes an empty one for one that computes.
@@ -341,4 +429,5 @@ ATTENTION_WGMMA(32, 112, 3, 4)
 ATTENTION_WGMMA(48, 112, 3, 4)
 ATTENTION_WGMMA(64, 112, 3, 4)
 ATTENTION_WGMMA(80, 64, 3, 3)
+ATTENTION_WGMMA_BIASED(32, 112, 3, 4)
 #endif

@@ -62,6 +62,7 @@ DEVICE constexpr bool has_addend(ProductKind kind) {
 }
 
 struct ProductArgs {
+    using Sum = float;  // what products are added up in
     static constexpr bool BYTES = false;
     static constexpr int DEPTH = 64;  // columns of a box of x and w
 
@@ -105,6 +106,7 @@ struct ByteChannel {
 
 /** The same where x and w are bytes with sign. */
 struct ByteProductArgs {
+    using Sum = int;
     static constexpr bool BYTES = true;
     static constexpr int DEPTH = 128;
 
@@ -126,15 +128,9 @@ struct ByteProductArgs {
     ByteSteps to;  // for GELU_BYTES
 };
 
-/** What products are added up in. */
-template <bool BYTES>
-struct ProductSum {
-    using Type = float;
-};
-
-template <>
-struct ProductSum<true> {
-    using Type = int;
+/** The same where bytes are e4m3, whose rows have no shift; not for GELU_BYTES. */
+struct Float8ProductArgs : ByteProductArgs {
+    using Sum = float;
 };
 
 /** What the sums of this lane's bytes stand for. */
@@ -155,8 +151,8 @@ struct ByteScales {
     }
 
     /** Of the j-th 8 columns; anything beyond the last row and column. */
-    template <int COUNT>
-    DEVICE void apply(int j, const int (&sums)[COUNT], float (&values)[4]) const {
+    template <class Sum, int COUNT>
+    DEVICE void apply(int j, const Sum (&sums)[COUNT], float (&values)[4]) const {
         float two[4] = {};  // scale and sum of this channel, then of the next
         if (j * 8 < columns) {
             read(reinterpret_cast<const float*>(channels + j * 8), two);

@@ -3,7 +3,8 @@
 // Layouts: x [m, k] and w [n, k] by rows, bf16 or s8; y, addend and z [m, n] by rows and bias [n], all bf16; 16-byte aligned, n a
 //   multiple of 8, rows of x and w multiples of 16 bytes.
 // Bytes: x is (q scale + shift), a scale and a shift for each row, and w is q scale, a scale for each column of y, see
-//   products_int8.cu. The sums of their products are exact.
+//   products_int8.cu. The sums of their products are exact, unless bytes are e4m3: then sums are f32, of which the hardware may keep
+//   fewer bits.
 // Accumulation: f32 or s32, along k in ascending order; what follows is computed in f32 and rounded once.
 // Determinism: every element of y is computed by one warpgroup in a fixed order; no atomics.
 // Geometry: product_VARIANT[_add|_gelu]: blocks that stay on their multiprocessor walk over the tiles of y, columns first, so that blocks
@@ -463,7 +464,7 @@ DEVICE void product_consumer(
             mbarrier_wait(&barriers.turns[group], parity);
             parity ^= 1;
         }
-        typename ProductSum<Args::BYTES>::Type sums[PARTS][Shape::columns / 2];
+        typename Args::Sum sums[PARTS][Shape::columns / 2];
         for (int step = 0; step < steps; step++, box++) {
             const u32 stage = box % Shape::stages;
             if (Shape::resident > 0) {

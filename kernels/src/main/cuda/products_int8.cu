@@ -4,6 +4,8 @@
 //               with row.scale = scale and row.shift = -zero scale - offset. The scale is given, or that of the row: its largest
 //               |x + offset| over `parts`. product_int8_VARIANT[_add|_gelu|_gelu_bytes]: y = x w^T + bias, + addend or with GELU, whose
 //               results may become the bytes of the next layer at once, see products.cuh.
+//               quantise_rows_e4m3 and product_e4m3_VARIANT[_add|_gelu]: the same with bytes that are floats of four bits of exponent and
+//               three of mantissa: q = u = x / scale to the nearest, and parts = 448, their largest.
 // Layouts       x [m, k] bf16 without gaps at any address; q [m, k] with a distance of rows that is a multiple of 16.
 // Accumulation  s32, exact; what follows is f32 and rounded once. A row with a value that is not finite has the scale NaN.
 // Determinism   a row is one warp's; no atomics.
@@ -55,7 +57,7 @@ DEVICE void for_columns(const bf16* row, int k, Step step) {
     }
 }
 
-template <int N>
+template <int N, bool FLOATS>
 DEVICE void quantise_row(const QuantiseArgs& args, i64 row) {
     constexpr u32 INFINITE = 0x7F800000u;
     constexpr float SMALLEST_NORMAL = 1.17549435e-38f;
@@ -87,37 +89,61 @@ DEVICE void quantise_row(const QuantiseArgs& args, i64 row) {
     signed char* const q = args.q + row * args.ldq;
     for_columns<N>(x, args.k, [&](const float(&values)[N], int column) {
         Pack<signed char, N> bytes;
+        if constexpr (FLOATS) {
 #pragma unroll
-        for (int i = 0; i < N; i++) {
-            bytes.set(i, static_cast<signed char>(to_byte(to, values[i] + args.offset)));
+            for (int i = 0; i < N; i += 2) {
+                const u32 two = pack_e4m3(values[i] * to.steps, i + 1 < N ? values[i + 1] * to.steps : 0.0f);
+                bytes.set(i, static_cast<signed char>(two));
+                if (i + 1 < N) {
+                    bytes.set(i + 1, static_cast<signed char>(two >> 8));
+                }
+            }
+        } else {
+#pragma unroll
+            for (int i = 0; i < N; i++) {
+                bytes.set(i, static_cast<signed char>(to_byte(to, values[i] + args.offset)));
+            }
         }
         store_pack(q + column, bytes);
     });
 }
 
-#if defined(HOPPER_CODE) || !(defined(__CUDA_ARCH__) || defined(__CUDACC_RTC__))
-KERNEL(THREADS, quantise_rows, QuantiseArgs) {
+template <bool FLOATS>
+DEVICE void quantise_rows_of_block(const QuantiseArgs& args) {
     const i64 row = static_cast<i64>(blockIdx.x) * ROWS + warp_index();
     if (row >= args.m) {
         return;
     }
     if (args.k % 8 == 0 && aligned16(args.x)) {
-        quantise_row<8>(args, row);
+        quantise_row<8, FLOATS>(args, row);
     } else {
-        quantise_row<1>(args, row);
+        quantise_row<1, FLOATS>(args, row);
     }
 }
 
-#define PRODUCT_KERNEL(name, kind, blocks, ...)                                                         \
-    KERNEL_AHEAD((ProductShape<__VA_ARGS__>::threads), blocks, product_int8_##name, ByteProductArgs) {  \
-        product<ProductShape<__VA_ARGS__>, ProductKind::kind>(args);                                    \
+#if defined(HOPPER_CODE) || !(defined(__CUDA_ARCH__) || defined(__CUDACC_RTC__))
+KERNEL(THREADS, quantise_rows, QuantiseArgs) {
+    quantise_rows_of_block<false>(args);
+}
+
+KERNEL(THREADS, quantise_rows_e4m3, QuantiseArgs) {
+    quantise_rows_of_block<true>(args);
+}
+
+#define PRODUCT_KERNEL(type, Args, name, kind, blocks, ...)                                       \
+    KERNEL_AHEAD((ProductShape<__VA_ARGS__>::threads), blocks, product_##type##_##name, Args) {   \
+        product<ProductShape<__VA_ARGS__>, ProductKind::kind>(args);                              \
     }
 
-#define PRODUCT(name, blocks, ...)                   \
-    PRODUCT_KERNEL(name, PLAIN, blocks, __VA_ARGS__) \
-    PRODUCT_KERNEL(name##_gelu, GELU, blocks, __VA_ARGS__) \
-    PRODUCT_KERNEL(name##_gelu_bytes, GELU_BYTES, blocks, __VA_ARGS__) \
-    PRODUCT_KERNEL(name##_add, ADD, blocks, __VA_ARGS__)
+#define PRODUCT_OF(type, Args, name, blocks, ...)                      \
+    PRODUCT_KERNEL(type, Args, name, PLAIN, blocks, __VA_ARGS__)       \
+    PRODUCT_KERNEL(type, Args, name##_gelu, GELU, blocks, __VA_ARGS__) \
+    PRODUCT_KERNEL(type, Args, name##_add, ADD, blocks, __VA_ARGS__)
+
+#define PRODUCT(name, blocks, ...)                                                             \
+    PRODUCT_OF(int8, ByteProductArgs, name, blocks, __VA_ARGS__)                               \
+    PRODUCT_KERNEL(int8, ByteProductArgs, name##_gelu_bytes, GELU_BYTES, blocks, __VA_ARGS__)  \
+    PRODUCT_OF(e4m3, Float8ProductArgs, name, blocks, __VA_ARGS__)
 
 PRODUCT(128x128t, 1, 128, 128, 5, 2, false, 0)
 PRODUCT(64x64, 1, 64, 64, 8, 1, true, 0)

@@ -373,6 +373,26 @@ DEVICE float warp_max(float value) {
 #endif
 }
 
+/** Sum over LANES neighbouring lanes, a power of 2, in each of them; the order of additions is fixed. All 32 lanes must call. */
+template <int LANES>
+DEVICE float lanes_sum(float value) {
+#pragma unroll
+    for (int offset = 1; offset < LANES; offset *= 2) {
+        value += __shfl_xor_sync(ALL_LANES, value, offset);
+    }
+    return value;
+}
+
+/** Maximum over LANES neighbouring lanes. */
+template <int LANES>
+DEVICE float lanes_max(float value) {
+#pragma unroll
+    for (int offset = 1; offset < LANES; offset *= 2) {
+        value = fmaxf(value, __shfl_xor_sync(ALL_LANES, value, offset));
+    }
+    return value;
+}
+
 /** Sums of N values at once: their exchanges overlap. */
 template <int N>
 DEVICE void warp_sums(float (&values)[N]) {

@@ -1,7 +1,8 @@
 // Hopper's own tensor-core instruction, wgmma, and what goes with it; machine code for sm_90a alone has it.
 //
 // A warpgroup, four warps of which the first has a number divisible by 4, computes D += A B of 64 x N x 16 in bf16 with f32 sums, or
-// of 64 x N x 32 in bytes with s32 sums; a row of 128 bytes then has 128 values of k where 64 are spoken of below.
+// of 64 x N x 32 in bytes with s32 sums or in e4m3 with f32 sums; a row of 128 bytes then has 128 values of k where 64 are spoken of
+// below.
 // D is in registers; A comes from registers or shared memory, B from shared memory, both read by the tensor core itself while the
 // threads go on. Source: PTX ISA, "Asynchronous Warpgroup Level Matrix Instructions"; all sizes below are in bytes there and here.
 //
@@ -191,9 +192,12 @@ DEVICE void wgmma_hold(u32 (&registers)[COUNT]) {
 template <int N>
 struct Wgmma;
 
-/** That of bytes. */
+/** Those of bytes, as integers and as floats. */
 template <int N>
 struct WgmmaBytes;
+
+template <int N>
+struct WgmmaFloats8;
 
 // Sums in registers, as operands of an instruction that changes them.
 #define WGMMA_FLOAT(sum) "+f"(sum)
@@ -278,6 +282,16 @@ struct WgmmaBytes;
                 : WGMMA_SUMS_##SUMS(WGMMA_INT)                                                                          \
                 : "l"(x), "l"(y), "r"(accumulate));                                                                     \
         }                                                                                                               \
+    };                                                                                                                  \
+    template <>                                                                                                         \
+    struct WgmmaFloats8<N> {                                                                                            \
+        static DEVICE void multiply(float (&d)[SUMS], u64 x, u64 y, int accumulate) {                                   \
+            asm volatile(                                                                                               \
+                "{\n.reg .pred p;\nsetp.ne.b32 p, %" #c ", 0;\nwgmma.mma_async.sync.aligned.m64n" #N                     \
+                "k32.f32.e4m3.e4m3 {" WGMMA_REGISTERS_##SUMS "}, %" #a ", %" #b ", p, 1, 1;\n}"                         \
+                : WGMMA_SUMS_##SUMS(WGMMA_FLOAT)                                                                        \
+                : "l"(x), "l"(y), "r"(accumulate));                                                                     \
+        }                                                                                                               \
     };
 #else
 #define WGMMA(N, SUMS, a, b, c, e, f, g, h)                                                                          \
@@ -297,6 +311,12 @@ struct WgmmaBytes;
     struct WgmmaBytes<N> {                                                                                              \
         static DEVICE void multiply(int (&d)[SUMS], u64 x, u64 y, int accumulate) {                                     \
             emulation::wgmma_bytes(d, N, x, y, accumulate);                                                             \
+        }                                                                                                               \
+    };                                                                                                                  \
+    template <>                                                                                                         \
+    struct WgmmaFloats8<N> {                                                                                            \
+        static DEVICE void multiply(float (&d)[SUMS], u64 x, u64 y, int accumulate) {                                   \
+            emulation::wgmma_e4m3(d, N, x, y, accumulate);                                                              \
         }                                                                                                               \
     };
 #endif
@@ -351,5 +371,26 @@ template <int N>
 DEVICE void wgmma_bytes(int (&d)[N / 2], u64 a, u64 b, bool accumulate) {
 #ifdef HOPPER_CODE
     WgmmaBytes<N>::multiply(d, a, b, accumulate);
+#endif
+}
+
+/** The same of bytes that are floats, e4m3; the hardware may keep fewer bits of the sums than f32 has. */
+template <int N>
+DEVICE void wgmma_bytes(float (&d)[N / 2], u64 a, u64 b, bool accumulate) {
+#ifdef HOPPER_CODE
+    WgmmaFloats8<N>::multiply(d, a, b, accumulate);
+#endif
+}
+
+/** Two floats as e4m3, the nearest, the first in the lower byte; what is larger than 448 becomes that. */
+DEVICE u32 pack_e4m3(float low, float high) {
+#if defined(HOPPER_CODE) && defined(__CUDA_ARCH__)
+    unsigned short both;
+    asm("cvt.rn.satfinite.e4m3x2.f32 %0, %1, %2;" : "=h"(both) : "f"(high), "f"(low));
+    return both;
+#elif !(defined(__CUDACC__) || defined(__CUDACC_RTC__))
+    return emulation::to_e4m3(low) | emulation::to_e4m3(high) << 8;
+#else
+    return 0;
 #endif
 }

@@ -46,15 +46,15 @@ class GpuBenchmarkTest {
         assertTrue(
                 entries(results, "models").stream().allMatch(e -> number(e, "launches") > 5 || is(e, "what", "train")));
         List<Map<String, @Nullable Object>> attention = entries(results, "attention");
-        assertEquals(10, attention.size());
+        assertEquals(14, attention.size());
         assertTrue(attention.stream().allMatch(e -> is(e, "own_right", true) && is(e, "own_repeats", true)));
         assertEquals(
-                8, requireNonNull((List<?>) results.get("attention_providers")).size());
-        Pattern line = Pattern.compile("\\d+ (forward|backward) (\\d+) \\2 16 (own|tall|cudnn)");
+                12, requireNonNull((List<?>) results.get("attention_providers")).size());
+        Pattern line = Pattern.compile("\\d+ (biased-)?(forward|backward) (\\d+) \\3 (8|16|80) (own|tall|wgmma|cudnn)");
         List<String> table = Files.readAllLines(folder.resolve("deep/attention.providers")).stream()
                 .filter(text -> !text.startsWith("#"))
                 .toList();
-        assertEquals(8, table.size());
+        assertEquals(12, table.size());
         assertTrue(table.stream().allMatch(line.asMatchPredicate()), table.toString());
     }
 

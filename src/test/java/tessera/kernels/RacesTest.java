@@ -41,7 +41,7 @@ class RacesTest {
 
     @Test
     void noKernelRaces() throws IOException {
-        SanitizedKernels.tallAttention(temp);
+        SanitizedKernels.unusualAttention(temp);
         for (String output : SanitizedKernels.parts(part -> run(SanitizedKernels.class, part))) {
             assertTrue(output.contains("sanitized: ") && !output.contains("a race"), output);
         }

@@ -154,7 +154,12 @@ public final class SanitizedKernels extends KernelParity {
 
     /** On a device of compute capability 9.0; others have none. */
     private void layersOnBytes() {
-        System.setProperty("tessera.cuda.int8", "own");
+        layersOnBytes("own");
+        layersOnBytes("e4m3");
+    }
+
+    private void layersOnBytes(String format) {
+        System.setProperty("tessera.cuda.int8", format);
         Int8Kernels int8 = device.int8().orElse(null);
         long side = 80;
         for (InputRange input : new InputRange[] {null, new InputRange(-1, 1)}) {
@@ -175,12 +180,17 @@ public final class SanitizedKernels extends KernelParity {
         }
     }
 
-    /** Has some of these shapes computed by warps of 32 rows, in processes that keep compiled kernels in a folder. */
-    static void tallAttention(Path cache) throws IOException {
+    /** Has some of these shapes computed by kernels that are not usual, in processes that keep compiled kernels in a folder. */
+    static void unusualAttention(Path cache) throws IOException {
         Files.writeString(cache.resolve("attention.providers"), """
                 80 forward 70 71 64 tall
                 80 forward 17 18 64 tall
                 80 forward 5 6 24 tall
+                90 biased-forward 70 70 32 wgmma
+                90 biased-backward 70 70 32 wgmma
+                90 biased-backward 17 17 32 wgmma
+                90 backward 70 70 80 wgmma
+                90 backward 5 5 80 wgmma
                 """);
     }
 

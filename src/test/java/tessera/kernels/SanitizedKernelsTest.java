@@ -58,7 +58,7 @@ class SanitizedKernelsTest {
 
     @Test
     void noKernelAccessesWhatItMustNot() throws IOException {
-        SanitizedKernels.tallAttention(temp);
+        SanitizedKernels.unusualAttention(temp);
         for (String output : SanitizedKernels.parts(part -> run(SanitizedKernels.class, part))) {
             assertTrue(output.contains("sanitized: "), output);
             assertTrue(!output.contains("runtime error") && !output.contains("AddressSanitizer:"), output);

@@ -134,7 +134,8 @@ public abstract class Device {
 
     /**
      * Linear layers on bytes and the attention between them, where the device multiplies them faster than {@link Int8Kernels#data};
-     * empty elsewhere. Of GPUs those of compute capability 9.0 have them, where {@code -Dtessera.cuda.int8=own} asks for it.
+     * empty elsewhere. Of GPUs those of compute capability 9.0 have them, where {@code -Dtessera.cuda.int8=own} asks for it, or
+     * {@code e4m3} for bytes that are floats.
      */
     public Optional<Int8Kernels> int8() {
         return Optional.empty();

@@ -4,6 +4,7 @@ import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import java.util.Arrays;
 import java.util.stream.IntStream;
@@ -302,6 +303,102 @@ class CudaAttentionTest extends OnGpuAndPlain {
         }
     }
 
+    /** With a bias, regions or both of odd and even lengths, and of head dims beyond a panel, where there are such kernels. */
+    @ParameterizedTest
+    @CsvSource({
+        "2, 2, 20, 20, 32, 1, F32, 2, 0",
+        "6, 3, 49, 49, 32, 1, F32, 3, 0",
+        "4, 1, 130, 130, 24, 1, BF16, 2, 0",
+        "2, 2, 392, 392, 32, 1, BF16, 1, 0",
+        "2, 2, 66, 258, 32, 2, F32, 0, 0",
+        "3, 1, 1, 8, 32, 1, BF16, 0, 0",
+        "2, 1, 98, 98, 32, 0, F32, 2, 0",
+        "2, 2, 80, 80, 17, 1, BF16, 0, 0",
+        "2, 2, 65, 65, 32, 0, F32, 1, 1",
+        "1, 2, 1, 1, 80, 0, F32, 0, 0",
+        "2, 2, 65, 129, 72, 0, F32, 0, 0",
+        "2, 1, 130, 130, 80, 0, F32, 0, 0",
+        "1, 2, 80, 300, 66, 0, F32, 0, 0",
+        "2, 2, 200, 40, 80, 0, F32, 0, 0",
+        "2, 2, 0, 34, 32, 1, F32, 0, 0",
+        "0, 2, 33, 34, 32, 1, F32, 0, 0"
+    })
+    void warpgroupsWhereTheyAreNotUsual(
+            int batch,
+            int heads,
+            int queries,
+            int keys,
+            int headDim,
+            int biasBatch,
+            DType biasType,
+            int regionBatch,
+            int offset) {
+        CudaAttention attention = (CudaAttention) device().kernels().attention();
+        try {
+            attention.warpgroups(true);
+            new Attention(
+                            DType.BF16,
+                            batch,
+                            heads,
+                            queries,
+                            keys,
+                            headDim,
+                            biasBatch,
+                            biasType,
+                            offset,
+                            .2,
+                            regionBatch)
+                    .check();
+        } finally {
+            attention.warpgroups(false);
+        }
+    }
+
+    /** A bias of minus infinity masks as without warpgroups. */
+    @Test
+    void warpgroupsUnderAMask() {
+        CudaAttention attention = (CudaAttention) device().kernels().attention();
+        try {
+            attention.warpgroups(true);
+            maskedRows(DType.BF16, 32);
+        } finally {
+            attention.warpgroups(false);
+        }
+    }
+
+    /** Which kernels compute where warpgroups are asked for. */
+    @Test
+    void warpgroupsComputeWhatTheyTake() {
+        assumeTrue(
+                FakeCuda.present() && device().architecture().equals("sm_90"),
+                "counts calls of kernels for capability 9.0");
+        CudaAttention attention = (CudaAttention) device().kernels().attention();
+        Attention biased = new Attention(DType.BF16, 2, 2, 20, 20, 32, 1, DType.F32, 0);
+        Attention wide = new Attention(DType.BF16, 2, 2, 20, 20, 80, 0, DType.F32, 0);
+        Attention odd = new Attention(DType.BF16, 2, 2, 21, 21, 32, 1, DType.F32, 0);
+        for (boolean always : new boolean[] {true, false}) {
+            try {
+                attention.warpgroups(always);
+                int one = always ? 1 : 0;
+                assertEquals(one, calls("attention_wgmma_biased_32", biased));
+                assertEquals(one, calls("attention_backward_biased_32_bf16", biased));
+                assertEquals(1 - one, calls("attention_keys_biased_32_bf16", biased));
+                assertEquals(one, calls("attention_backward_80_bf16", wide));
+                assertEquals(1, calls("attention_wgmma_80", wide));
+                assertEquals(0, calls("attention_wgmma_biased_32", odd));
+                assertEquals(one, calls("attention_backward_biased_32_bf16", odd));
+            } finally {
+                attention.warpgroups(false);
+            }
+        }
+    }
+
+    private static long calls(String kernel, Attention call) {
+        long before = FakeCuda.calls(kernel);
+        call.onGpuOnce();
+        return FakeCuda.calls(kernel) - before;
+    }
+
     /** Warps of 32 rows do for each row what warps of 16 do, in the same order. */
     @ParameterizedTest
     @CsvSource({
@@ -409,7 +506,11 @@ class CudaAttentionTest extends OnGpuAndPlain {
     @ParameterizedTest
     @EnumSource(names = {"F32", "BF16"})
     void attentionUnderAMask(DType dtype) {
-        Attention masked = new Attention(dtype, 1, 1, 20, 20, 16, 1, DType.F32, 0);
+        maskedRows(dtype, 16);
+    }
+
+    private void maskedRows(DType dtype, int headDim) {
+        Attention masked = new Attention(dtype, 1, 1, 20, 20, headDim, 1, DType.F32, 0);
         for (int i = 0; i < 20; i++) {
             for (int j = 0; j < 20; j++) {
                 masked.bias[i * 20 + j] = j > i ? Double.NEGATIVE_INFINITY : 0;
@@ -418,7 +519,7 @@ class CudaAttentionTest extends OnGpuAndPlain {
         masked.check();
         Arrays.fill(masked.bias, 0, 20, Double.NEGATIVE_INFINITY);
         Buffer[] results = masked.onGpuOnce();
-        assertArrayEquals(new double[16], Arrays.copyOf(values(results[0]), 16));
+        assertArrayEquals(new double[headDim], Arrays.copyOf(values(results[0]), headDim));
         assertTrue(Arrays.stream(values(results[2])).allMatch(Double::isFinite));
     }
 

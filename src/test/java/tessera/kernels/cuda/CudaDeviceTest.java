@@ -68,6 +68,13 @@ class CudaDeviceTest extends OnCudaDevice {
     }
 
     @Test
+    void whetherThereIsAKernelIsNoFailure() {
+        CudaModule module = new CudaModule((CudaDevice) device(), "random");
+        assertFalse(module.has("nobody"));
+        assertTrue(module.has("random_uniform_f32"));
+    }
+
+    @Test
     void copiesOfOtherSizesAreRefused() {
         try (Buffer there = onDevice(counted(10));
                 Buffer host = onHost(1, 2)) {

@@ -4,13 +4,7 @@ import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
-import java.util.ArrayList;
-import java.util.List;
-import java.util.Random;
 import java.util.stream.Stream;
-import org.jspecify.annotations.Nullable;
-import org.junit.jupiter.api.AfterEach;
-import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -20,73 +14,22 @@ import tessera.Close;
 import tessera.FakeCuda;
 import tessera.kernels.Buffer;
 import tessera.kernels.DType;
-import tessera.kernels.Device;
 import tessera.kernels.Elementwise.UnaryOp;
 import tessera.kernels.Kernels;
 import tessera.kernels.Matmul;
-import tessera.kernels.Matmul.Activation;
 import tessera.kernels.Matmul.Epilogue;
 import tessera.kernels.Matmul.LinearShape;
 import tessera.kernels.Matmul.MatmulShape;
-import tessera.kernels.cpu.Elements;
 import tessera.kernels.cpu.Workers;
 import tessera.kernels.cpu.scalar.PlainDevice;
 
 /** Products of our own on Hopper's tensor cores against the plain kernels in f64, on the same inputs. */
 @Tag(FakeCuda.TAG)
-class CudaHopperProductsTest {
-    private static final double TOLERANCE = 1.0 / 256;
-    private static final Device CPU = Device.cpu();
+class CudaHopperProductsTest extends OnHopper {
     private static final Kernels REFERENCE = PlainDevice.reference(new Workers(1));
 
-    private final Random random = new Random(11);
-    private final List<Buffer> open = new ArrayList<>();
-
-    @BeforeEach
-    void needsDevice() {
-        HopperDevice.need();
-    }
-
-    @AfterEach
-    void close() {
-        open.forEach(Buffer::close);
-        HopperDevice.giveBack();
-    }
-
-    /** The same values in f64 on the CPU and in bf16 on the GPU. */
-    private record Pair(Buffer wide, Buffer there) {}
-
-    private Pair normal(long n) {
-        Buffer wide = kept(CPU.allocate(DType.F64, n));
-        Buffer narrow = kept(CPU.allocate(DType.BF16, n));
-        for (long i = 0; i < n; i++) {
-            Elements.set(wide, i, random.nextGaussian());
-        }
-        CPU.kernels().elementwise().cast(wide, narrow);
-        CPU.kernels().elementwise().cast(narrow, wide);
-        Buffer there = kept(HopperDevice.get().allocate(DType.BF16, n));
-        narrow.copyTo(there);
-        return new Pair(wide, there);
-    }
-
-    private Buffer kept(Buffer buffer) {
-        open.add(buffer);
-        return buffer;
-    }
-
-    private static double[] values(Buffer buffer) {
-        try (Buffer back = CPU.allocate(buffer.dtype(), buffer.length())) {
-            buffer.copyTo(back);
-            double[] values = new double[Math.toIntExact(back.length())];
-            for (int i = 0; i < values.length; i++) {
-                values[i] = Elements.get(back, i);
-            }
-            return values;
-        }
-    }
-
-    private static Epilogue epilogue(@Nullable Buffer bias, @Nullable Buffer addend, boolean gelu) {
-        return new Epilogue(bias, addend, gelu ? Activation.GELU : Activation.NONE);
+    CudaHopperProductsTest() {
+        super(11, DType.F64);
     }
 
     static Stream<CudaHopperProducts.Variant> variants() {
@@ -120,14 +63,14 @@ class CudaHopperProductsTest {
                     .matmul()
                     .matmul(
                             shape,
-                            x.wide,
-                            w.wide,
-                            epilogue(biased ? bias.wide : null, addend == null ? null : addend.wide, gelu),
-                            y.wide);
-            Epilogue epilogue = epilogue(biased ? bias.there : null, addend == null ? null : addend.there, gelu);
-            assertTrue(CudaHopperProducts.able(shape, x.there, w.there, epilogue, y.there));
-            products.run(variant, shape, x.there, w.there, epilogue, y.there, i % 2 == 1);
-            Close.relative(values(y.there), values(y.wide), TOLERANCE, variant + " of " + shape + " " + epilogue);
+                            x.here(),
+                            w.here(),
+                            epilogue(biased ? bias.here() : null, addend == null ? null : addend.here(), gelu),
+                            y.here());
+            Epilogue epilogue = epilogue(biased ? bias.there() : null, addend == null ? null : addend.there(), gelu);
+            assertTrue(CudaHopperProducts.able(shape, x.there(), w.there(), epilogue, y.there()));
+            products.run(variant, shape, x.there(), w.there(), epilogue, y.there(), i % 2 == 1);
+            Close.relative(values(y.there()), values(y.here()), TOLERANCE, variant + " of " + shape + " " + epilogue);
         }
     }
 
@@ -140,8 +83,8 @@ class CudaHopperProductsTest {
         Pair bias = normal(shape.n());
         double[] first = null;
         for (CudaHopperProducts.Variant variant : CudaHopperProducts.VARIANTS) {
-            Buffer y = kept(HopperDevice.get().allocate(DType.BF16, shape.m() * shape.n()));
-            products.run(variant, shape, x.there, w.there, epilogue(bias.there, null, true), y, false);
+            Buffer y = result(shape.m() * shape.n());
+            products.run(variant, shape, x.there(), w.there(), epilogue(bias.there(), null, true), y, false);
             double[] values = values(y);
             if (first != null) {
                 assertArrayEquals(first, values, variant.toString());
@@ -162,28 +105,30 @@ class CudaHopperProductsTest {
         Pair w = normal(n * k);
         Pair bias = normal(n);
         Pair z = normal(m * n);
-        Buffer y = kept(HopperDevice.get().allocate(DType.BF16, m * n));
-        products.forward(new LinearShape(m, n, k), x.there, w.there, bias.there, z.there, y);
+        Buffer y = result(m * n);
+        products.forward(new LinearShape(m, n, k), x.there(), w.there(), bias.there(), z.there(), y);
         Buffer wide = kept(CPU.allocate(DType.F64, m * n));
         MatmulShape shape = MatmulShape.of(false, true, m, n, k);
-        REFERENCE.matmul().matmul(shape, x.wide, w.wide, Epilogue.bias(bias.wide), z.wide);
-        REFERENCE.elementwise().unary(UnaryOp.GELU, z.wide, wide);
-        Close.relative(values(z.there), values(z.wide), TOLERANCE, "before GELU");
+        REFERENCE.matmul().matmul(shape, x.here(), w.here(), Epilogue.bias(bias.here()), z.here());
+        REFERENCE.elementwise().unary(UnaryOp.GELU, z.here(), wide);
+        Close.relative(values(z.there()), values(z.here()), TOLERANCE, "before GELU");
         Close.relative(values(y), values(wide), TOLERANCE, "GELU");
 
         Pair dy = normal(m * k);
         Pair second = normal(k * n);
         Pair before = normal(m * n);
-        products.backward(new LinearShape(m, k, n), dy.there, second.there, before.there, y);
+        products.backward(new LinearShape(m, k, n), dy.there(), second.there(), before.there(), y);
         Buffer slope = kept(CPU.allocate(DType.F64, m * n));
-        REFERENCE.matmul().matmul(MatmulShape.of(false, false, m, n, k), dy.wide, second.wide, Epilogue.NONE, slope);
-        REFERENCE.elementwise().unaryBackward(UnaryOp.GELU, before.wide, slope, wide);
+        REFERENCE
+                .matmul()
+                .matmul(MatmulShape.of(false, false, m, n, k), dy.here(), second.here(), Epilogue.NONE, slope);
+        REFERENCE.elementwise().unaryBackward(UnaryOp.GELU, before.here(), slope, wide);
         Close.relative(values(y), values(wide), TOLERANCE, "gradient");
     }
 
     @Test
     void whatIsNotInPiecesOf16BytesIsLeftToTheLibrary() {
-        Buffer buffer = kept(HopperDevice.get().allocate(DType.BF16, 4096));
+        Buffer buffer = result(4096);
         Buffer odd = buffer.slice(1, 1024);
         Buffer bf16 = buffer.slice(0, 1024);
         Buffer f32 = kept(HopperDevice.get().allocate(DType.F32, 1024));

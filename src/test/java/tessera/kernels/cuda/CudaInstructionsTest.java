@@ -43,6 +43,8 @@ class CudaInstructionsTest {
         HGMMA(0x9f0, 0xdf0),
         /** {@code wgmma} of bytes, both operands from shared memory. */
         IGMMA(0x9f1),
+        /** {@code wgmma} of e4m3, both operands from shared memory. */
+        QGMMA(0x9f3),
         /** {@code cvt} of s32 to f32. */
         I2FP(0x245),
         /** {@code ldmatrix}. */

@@ -5,14 +5,9 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
-import java.util.ArrayList;
 import java.util.List;
-import java.util.Random;
-import java.util.function.IntToDoubleFunction;
 import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
-import org.junit.jupiter.api.AfterEach;
-import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -22,10 +17,8 @@ import tessera.Close;
 import tessera.FakeCuda;
 import tessera.kernels.Buffer;
 import tessera.kernels.DType;
-import tessera.kernels.Device;
 import tessera.kernels.Int8Kernels;
 import tessera.kernels.Int8Kernels.InputRange;
-import tessera.kernels.Matmul.Activation;
 import tessera.kernels.Matmul.Epilogue;
 import tessera.kernels.Matmul.PackedWeight;
 import tessera.kernels.cpu.Elements;
@@ -33,99 +26,28 @@ import tessera.kernels.cpu.scalar.ScalarInt8;
 
 /** Layers on bytes on Hopper's tensor cores beside the same arithmetic in plain Java, on the same inputs. */
 @Tag(FakeCuda.TAG)
-class CudaInt8Test {
-    /** Of results that are rounded to bf16, and of hidden values that are before they are bytes. */
-    private static final double TOLERANCE = 1.0 / 256;
-
-    private static final Device CPU = Device.cpu();
+class CudaInt8Test extends OnHopper {
     private static final Int8Kernels REFERENCE = new ScalarInt8(Int8Kernels.LARGEST_INPUT);
     private static @Nullable CudaInt8 kernels;
 
-    private final Random random = new Random(17);
-    private final List<Buffer> open = new ArrayList<>();
-
-    @BeforeEach
-    void needsDevice() {
-        HopperDevice.need();
-    }
-
-    @AfterEach
-    void close() {
-        open.forEach(Buffer::close);
-        HopperDevice.giveBack();
+    CudaInt8Test() {
+        super(17, DType.F32);
     }
 
     private static CudaInt8 int8() {
         CudaInt8 known = kernels;
         if (known == null) {
-            known = new CudaInt8(HopperDevice.get(), HopperDevice.get().kernels());
+            known = new CudaInt8(
+                    CudaInt8.Format.INT8, HopperDevice.get(), HopperDevice.get().kernels());
             kernels = known;
         }
         return known;
     }
 
-    /** Values that bf16 has, in f32 on the CPU and in bf16 on the GPU, there after so many others. */
-    private record Pair(Buffer here, Buffer there) {}
-
-    private Pair pair(long n, int shift, IntToDoubleFunction value) {
-        Buffer wide = kept(CPU.allocate(DType.F32, n));
-        Buffer narrow = kept(CPU.allocate(DType.BF16, n));
-        for (int i = 0; i < n; i++) {
-            Elements.set(wide, i, value.applyAsDouble(i));
-        }
-        CPU.kernels().elementwise().cast(wide, narrow);
-        CPU.kernels().elementwise().cast(narrow, wide);
-        Buffer there = kept(HopperDevice.get().allocate(DType.BF16, n + shift)).slice(shift, n);
-        narrow.copyTo(there);
-        return new Pair(wide, there);
-    }
-
-    private Pair normal(long n) {
-        return pair(n, 0, i -> random.nextGaussian());
-    }
-
-    private Buffer weight(long n, IntToDoubleFunction value) {
-        Buffer weight = kept(CPU.allocate(DType.F32, n));
-        for (int i = 0; i < n; i++) {
-            Elements.set(weight, i, value.applyAsDouble(i));
-        }
-        return weight;
-    }
-
-    private Buffer normalWeight(long n) {
-        return weight(n, i -> .1 * random.nextGaussian());
-    }
-
-    private Buffer there(Buffer wide) {
-        Buffer there = kept(HopperDevice.get().allocate(wide.dtype(), wide.length()));
-        wide.copyTo(there);
-        return there;
-    }
-
-    private Buffer kept(Buffer buffer) {
-        open.add(buffer);
-        return buffer;
-    }
-
-    private static double[] values(Buffer buffer) {
-        try (Buffer back = CPU.allocate(buffer.dtype(), buffer.length())) {
-            buffer.copyTo(back);
-            double[] values = new double[Math.toIntExact(back.length())];
-            for (int i = 0; i < values.length; i++) {
-                values[i] = Elements.get(back, i);
-            }
-            return values;
-        }
-    }
-
-    private static Epilogue epilogue(@Nullable Buffer bias, @Nullable Buffer addend, boolean gelu) {
-        return new Epilogue(bias, addend, gelu ? Activation.GELU : Activation.NONE);
-    }
-
     private double[] linear(long m, Pair x, Buffer w, long n, long k, @Nullable InputRange input, Epilogue epilogue) {
-        Buffer y = kept(HopperDevice.get().allocate(DType.BF16, m * n));
+        Buffer y = result(m * n);
         try (PackedWeight weight = int8().pack(there(w), n, k, input)) {
-            int8().linear(m, x.there, weight, epilogue, y);
+            int8().linear(m, x.there(), weight, epilogue, y);
         }
         return values(y);
     }
@@ -134,7 +56,7 @@ class CudaInt8Test {
             long m, Pair x, Buffer w, long n, long k, @Nullable InputRange input, Epilogue epilogue) {
         Buffer y = kept(CPU.allocate(DType.F32, m * n));
         try (PackedWeight weight = REFERENCE.pack(w, n, k, input)) {
-            REFERENCE.linear(m, x.here, weight, epilogue, y);
+            REFERENCE.linear(m, x.here(), weight, epilogue, y);
         }
         return values(y);
     }
@@ -169,12 +91,12 @@ class CudaInt8Test {
                 boolean added = i == 2;
                 boolean gelu = i == 3;
                 double[] expected = reference(
-                        m, x, w, n, k, null, epilogue(biased ? bias.here : null, added ? addend.here : null, gelu));
+                        m, x, w, n, k, null, epilogue(biased ? bias.here() : null, added ? addend.here() : null, gelu));
                 // In place of the addend, as on a residual.
-                Buffer y = added ? addend.there : kept(HopperDevice.get().allocate(DType.BF16, m * n));
+                Buffer y = added ? addend.there() : result(m * n);
                 try (PackedWeight weight = int8().pack(there(w), n, k, null)) {
-                    Epilogue there = epilogue(biased ? bias.there : null, added ? addend.there : null, gelu);
-                    int8().run(variant, m, x.there, weight, there, y);
+                    Epilogue there = epilogue(biased ? bias.there() : null, added ? addend.there() : null, gelu);
+                    int8().run(variant, m, x.there(), weight, there, y);
                 }
                 Close.relative(values(y), expected, TOLERANCE, variant + " of " + m + " x " + n + " x " + k + ", " + i);
             }
@@ -189,10 +111,10 @@ class CudaInt8Test {
         Pair x = normal(m * k);
         Pair bias = normal(n);
         try (PackedWeight weight = int8().pack(there(normalWeight(n * k)), n, k, null)) {
-            Buffer small = kept(HopperDevice.get().allocate(DType.BF16, m * n));
-            Buffer large = kept(HopperDevice.get().allocate(DType.BF16, m * n));
-            int8().run(CudaInt8.SMALL, m, x.there, weight, epilogue(bias.there, null, true), small);
-            int8().run(CudaInt8.LARGE, m, x.there, weight, epilogue(bias.there, null, true), large);
+            Buffer small = result(m * n);
+            Buffer large = result(m * n);
+            int8().run(CudaInt8.SMALL, m, x.there(), weight, epilogue(bias.there(), null, true), small);
+            int8().run(CudaInt8.LARGE, m, x.there(), weight, epilogue(bias.there(), null, true), large);
             assertArrayEquals(values(small), values(large));
         }
     }
@@ -247,22 +169,22 @@ class CudaInt8Test {
                     REFERENCE,
                     DType.F32,
                     m,
-                    x.here,
+                    x.here(),
                     first,
-                    firstBias.here,
+                    firstBias.here(),
                     second,
                     input,
-                    epilogue(bias.here, addend.here, false));
+                    epilogue(bias.here(), addend.here(), false));
             double[] actual = mlp(
                     int8(),
                     DType.BF16,
                     m,
-                    x.there,
+                    x.there(),
                     there(first),
-                    firstBias.there,
+                    firstBias.there(),
                     there(second),
                     input,
-                    epilogue(bias.there, addend.there, false));
+                    epilogue(bias.there(), addend.there(), false));
             Close.relative(actual, expected, 2 * TOLERANCE, "two layers, " + h + ", " + input);
         }
     }
@@ -274,12 +196,12 @@ class CudaInt8Test {
         Pair x = pair(5 * 8, 0, i -> i == 18 ? Double.NaN : 1);
         Buffer first = there(weight(16 * 8, i -> .1));
         Buffer second = there(weight(8 * 16, i -> .1));
-        double[] y = mlp(int8(), DType.BF16, 5, x.there, first, null, second, input, Epilogue.NONE);
+        double[] y = mlp(int8(), DType.BF16, 5, x.there(), first, null, second, input, Epilogue.NONE);
         for (int i = 0; i < y.length; i++) {
             assertEquals(i / 8 == 2, Double.isNaN(y[i]), "at " + i);
         }
         Pair infinite = pair(16, 0, i -> i == 9 ? Double.POSITIVE_INFINITY : 0);
-        y = mlp(int8(), DType.BF16, 5, x.there, first, infinite.there, second, input, Epilogue.NONE);
+        y = mlp(int8(), DType.BF16, 5, x.there(), first, infinite.there(), second, input, Epilogue.NONE);
         for (double value : y) {
             assertTrue(Double.isNaN(value));
         }
@@ -303,7 +225,7 @@ class CudaInt8Test {
         });
         Buffer w = weight(24L * k, i -> 1e-3 * random.nextGaussian());
         for (int row = 0; row < 2 * sizes.length; row++) {
-            Pair one = new Pair(x.here.slice((long) row * k, k), x.there.slice((long) row * k, k));
+            Pair one = new Pair(x.here().slice((long) row * k, k), x.there().slice((long) row * k, k));
             same(1, one, w, 24, k, null);
         }
         same(2, x, weight(24L * k, i -> 0), 24, k, null);
@@ -339,10 +261,10 @@ class CudaInt8Test {
         Pair addend = pair(m * n, 5, i -> random.nextGaussian());
         Buffer w = normalWeight(n * k);
         for (boolean gelu : new boolean[] {false, true}) {
-            double[] expected = reference(m, x, w, n, k, null, epilogue(bias.here, addend.here, gelu));
-            Buffer y = kept(HopperDevice.get().allocate(DType.BF16, m * n + 1)).slice(1, m * n);
+            double[] expected = reference(m, x, w, n, k, null, epilogue(bias.here(), addend.here(), gelu));
+            Buffer y = result(m * n + 1).slice(1, m * n);
             try (PackedWeight weight = int8().pack(there(w), n, k, null)) {
-                int8().linear(m, x.there, weight, epilogue(bias.there, addend.there, gelu), y);
+                int8().linear(m, x.there(), weight, epilogue(bias.there(), addend.there(), gelu), y);
             }
             Close.relative(values(y), expected, 2 * TOLERANCE, "shifted, GELU " + gelu);
         }
@@ -361,9 +283,9 @@ class CudaInt8Test {
         Pair bias = normal(8);
         assertEquals(0, linear(0, none, normalWeight(32), 8, 4, null, Epilogue.NONE).length);
         assertEquals(0, linear(3, normal(12), noWeight, 0, 4, null, Epilogue.NONE).length);
-        double[] biases = linear(2, none, noWeight, 8, 0, null, Epilogue.bias(bias.there));
+        double[] biases = linear(2, none, noWeight, 8, 0, null, Epilogue.bias(bias.there()));
         for (int i = 0; i < biases.length; i++) {
-            assertEquals(Elements.get(bias.here, i % 8), biases[i]);
+            assertEquals(Elements.get(bias.here(), i % 8), biases[i]);
         }
     }
 
@@ -388,28 +310,28 @@ class CudaInt8Test {
     void badCallsAreRefused() {
         Buffer w = there(normalWeight(64));
         Pair x = normal(64);
-        Buffer y = kept(HopperDevice.get().allocate(DType.BF16, 64));
+        Buffer y = result(64);
         refused(
-                "int8: the weight is bf16[64] but f32[64] or more is quantised; pass the whole weight in f32",
-                () -> int8().pack(x.there, 8, 8, null));
+                "int8: the weight is bf16 but f32 is quantised; convert first",
+                () -> int8().pack(x.there(), 8, 8, null));
         refused(
                 "int8: the layer has 65537 inputs but at most 65536 are added up in 32 bits; keep this layer in f32",
                 () -> int8().pack(w, 0, 65_537, null));
         try (PackedWeight weight = int8().pack(w, 8, 8, null);
                 PackedWeight narrow = int8().pack(w, 16, 4, null);
-                PackedWeight other = HopperDevice.get().kernels().matmul().pack(x.there, 8, 8)) {
+                PackedWeight other = HopperDevice.get().kernels().matmul().pack(x.there(), 8, 8)) {
             refused(
-                    "int8: x is f32[64] but bf16[64] or more is needed on a GPU; convert first",
+                    "int8: x is f32[64] but bf16[64] or more is needed",
                     () -> int8().linear(8, w, weight, Epilogue.NONE, y));
             refused(
-                    "int8: y is bf16[64] but bf16[72] or more is needed on a GPU; convert first",
-                    () -> int8().linear(9, normal(72).there, weight, Epilogue.NONE, y));
+                    "int8: y is bf16[64] but bf16[72] or more is needed",
+                    () -> int8().linear(9, normal(72).there(), weight, Epilogue.NONE, y));
             refused(
                     "int8: the weight was packed for other kernels; pack it by Int8Kernels.pack of this device",
-                    () -> int8().linear(8, x.there, other, Epilogue.NONE, y));
+                    () -> int8().linear(8, x.there(), other, Epilogue.NONE, y));
             refused(
                     "int8: the first layer has 16 outputs but the second 8 inputs; pass two layers that follow each other",
-                    () -> int8().mlp(8, x.there, narrow, null, weight, Epilogue.NONE, y));
+                    () -> int8().mlp(8, x.there(), narrow, null, weight, Epilogue.NONE, y));
         }
     }
 }

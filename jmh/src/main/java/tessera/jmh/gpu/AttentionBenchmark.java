@@ -19,15 +19,20 @@ import tessera.kernels.Device;
 import tessera.kernels.NativeReport;
 
 /**
- * Attention by our own kernels, by those whose warps own 32 rows, by cuDNN through ours, and by PyTorch, and from that the table of
- * who computes what, in the form of the resource {@code attention.providers}.
+ * Attention by our own kernels, by those whose warps own 32 rows, by warpgroups where they are not usual, by cuDNN through ours, and by
+ * PyTorch, and from that the table of who computes what, in the form of the resource {@code attention.providers}.
  *
- * <p>A process settles once who computes, so each of the first three is measured by a process of its own.
+ * <p>A process settles once who computes, so each but the last is measured by a process of its own.
  */
 final class AttentionBenchmark {
     private static final String PROPERTY = "tessera.cuda.attention";
     /** The provider whose warps own 32 rows; it has a forward pass alone. */
     private static final String TALL = "tall";
+
+    /** The provider that computes by warpgroups what these compute elsewhere alone. */
+    private static final String WGMMA = "wgmma";
+
+    private static final String CUDNN = "cudnn";
 
     /** Of devices with kernels for a warpgroup, which own more rows still. */
     private static final String WARPGROUPS = "90";
@@ -79,10 +84,16 @@ final class AttentionBenchmark {
         Logger.getLogger("tessera").addHandler(new Refusals(out));
         KernelBenchmark kernels = new KernelBenchmark(device, sizes, tiny, references, results, out);
         boolean gradients = System.getProperty(GRADIENTS) != null;
-        boolean tall = System.getProperty(PROPERTY, "").equals(TALL);
+        String provider = System.getProperty(PROPERTY, "");
         for (KernelCase one : KernelCases.attention(sizes)) {
             boolean backward = one.name().endsWith("backward");
-            if (backward ? tall : gradients) {
+            boolean computed = switch (provider) {
+                case TALL -> !backward && !AttentionCases.isRare(one);
+                case WGMMA -> AttentionCases.isRare(one);
+                case CUDNN -> !AttentionCases.isInWindows(one);
+                default -> !gradients || (backward && !AttentionCases.isRare(one));
+            };
+            if (!computed) {
                 continue;
             }
             try {
@@ -156,8 +167,10 @@ final class AttentionBenchmark {
         String capability = device.architecture().replace("sm_", "");
         int wrong = 0;
         Map<String, Found> own = child("own", Map.of(), deadline);
-        Map<String, Found> cudnn = child("cudnn", Map.of(), deadline);
-        Map<String, Found> tall = capability.equals(WARPGROUPS) ? Map.of() : child(TALL, Map.of(), deadline);
+        Map<String, Map<String, Found>> rivals = new LinkedHashMap<>();
+        for (String rival : List.of(CUDNN, capability.equals(WARPGROUPS) ? WGMMA : TALL)) {
+            rivals.put(rival, child(rival, Map.of(), deadline));
+        }
         Map<String, Map<String, Found>> ways = new LinkedHashMap<>();
         WAYS.forEach(way -> ways.put(way, child("own", Map.of(GRADIENTS, way), deadline.share(.97))));
         // Heads do not count there: another than our usual kernels gets a line where it is the fastest for all that
@@ -172,15 +185,19 @@ final class AttentionBenchmark {
             int[] shape = Arrays.stream(one.shape().split(" x "))
                     .mapToInt(Integer::parseInt)
                     .toArray();
-            String direction = one.name().endsWith("backward") ? "backward" : "forward";
+            int tokens = shape[shape.length - 3];
+            int heads = shape[shape.length - 2];
+            int headDim = shape[shape.length - 1];
+            boolean biased = AttentionCases.isInWindows(one);
+            String direction = (biased ? "biased-" : "") + (one.name().endsWith("backward") ? "backward" : "forward");
             Map<String, Object> entry = new LinkedHashMap<>();
             entry.put("direction", direction);
-            entry.put("batch", shape[0]);
-            entry.put("tokens", shape[1]);
-            entry.put("heads", shape[2]);
-            entry.put("head_dim", shape[3]);
-            boolean encoder = shape[2] == sizes.config().heads();
-            entry.put("goal", encoder && (shape[1] == sizes.visible(.75) || shape[1] == sizes.tokens()));
+            entry.put("batch", biased ? shape[0] * shape[1] : shape[0]);
+            entry.put("tokens", tokens);
+            entry.put("heads", heads);
+            entry.put("head_dim", headDim);
+            boolean encoder = heads == sizes.config().heads() && !AttentionCases.isRare(one);
+            entry.put("goal", encoder && (tokens == sizes.visible(.75) || tokens == sizes.tokens()));
             entry.put("own_us", ours.us);
             entry.put("own_squared_error", ours.error);
             entry.put("own_right", ours.right);
@@ -196,8 +213,8 @@ final class AttentionBenchmark {
             String chosen = "own";
             double least = CLEARLY * ours.us;
             double us = ours.us;
-            for (String rival : List.of(TALL, "cudnn")) {
-                Found found = (rival.equals(TALL) ? tall : cudnn).get(name);
+            for (String rival : rivals.keySet()) {
+                Found found = rivals.getOrDefault(rival, Map.of()).get(name);
                 if (found == null) {
                     continue;
                 }
@@ -213,9 +230,11 @@ final class AttentionBenchmark {
             }
             entry.put("chosen", chosen);
             entry.put("chosen_us", us);
-            askPeer(entry, direction, shape, deadline);
+            if (!biased) {
+                askPeer(entry, direction, shape, deadline);
+            }
             results.add("attention", entry);
-            String line = capability + " " + direction + " " + shape[1] + " " + shape[1] + " " + shape[3];
+            String line = String.join(" ", capability, direction, "" + tokens, "" + tokens, "" + headDim);
             fastest.merge(line, chosen, (before, now) -> before.equals(now) ? now : "own");
             report(entry);
         }
@@ -278,10 +297,10 @@ final class AttentionBenchmark {
             Path folder = results.beside("").toAbsolutePath();
             Files.createDirectories(folder);
             String text = """
-                # Who computes bf16 attention without a bias fastest, as the kernel benchmark measured it. What is not listed is computed by our
-                # own kernels. A backward pass may be given to cudnn only where three runs gave the same bits. One line per shape:
-                # compute capability (major * 10 + minor), forward or backward, queries, keys, head dim, own, tall (ours by warps of
-                # 32 rows, forward) or cudnn
+                # Who computes bf16 attention fastest, as the kernel benchmark measured it. What is not listed is computed by our own kernels. A
+                # backward pass may be given to cudnn only where three runs gave the same bits. One line per shape: compute capability (major * 10
+                # + minor), forward or backward, biased-forward or biased-backward with a bias or regions, queries, keys, head dim, own, tall (ours by
+                # warps of 32 rows, forward), wgmma (ours by warpgroups where our usual ones are not) or cudnn
                 """ + String.join("\n", table) + "\n";
             Files.writeString(results.beside("attention.providers"), text);
             String kept = System.getProperty("tessera.cuda.cache");
@@ -298,7 +317,7 @@ final class AttentionBenchmark {
     private Map<String, Found> child(String provider, Map<String, String> way, Deadline deadline) {
         Map<String, Found> found = new LinkedHashMap<>();
         String library = NativeReport.findings().getOrDefault("cuDNN", "not used");
-        if (provider.equals("cudnn") && library.startsWith("not used")) {
+        if (provider.equals(CUDNN) && library.startsWith("not used")) {
             note(provider, library);
             return found;
         }

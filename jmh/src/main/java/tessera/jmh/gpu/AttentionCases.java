@@ -7,6 +7,9 @@ import tessera.kernels.Buffer;
 
 /** Scaled dot-product attention. */
 final class AttentionCases extends FamilyCases {
+    /** The head dim of ViT-H. */
+    private static final int WIDE_HEAD = 80;
+
     AttentionCases(Sizes sizes) {
         super(sizes);
     }
@@ -15,6 +18,21 @@ final class AttentionCases extends FamilyCases {
     void all() {
         whole();
         windows(8, visible, 2 * heads, d);
+    }
+
+    /** What warpgroups compute only where it was measured that they had better: in windows, and of wide heads. */
+    void rare() {
+        windows(8, visible, 2 * heads, d);
+        attention("attention of wide heads", visible, 4, 4 * WIDE_HEAD);
+    }
+
+    /** Whether a case of attention is one of {@link #rare}. */
+    static boolean isRare(KernelCase one) {
+        return isInWindows(one) || one.name().contains("of wide heads");
+    }
+
+    static boolean isInWindows(KernelCase one) {
+        return one.name().contains("in windows");
     }
 
     /** Attention without a bias and regions, for which there are several providers. */

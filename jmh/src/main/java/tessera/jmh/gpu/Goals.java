@@ -61,7 +61,8 @@ public final class Goals {
         goals.add(model(results, "forward", false, 1.3, "captured graph", mode -> mode.matches("\\w+ graph.*")));
         goals.add(model(results, "train", true, 1.3, "at its fastest", mode -> true));
         goals.add(host(results));
-        goals.add(bytes(results));
+        goals.add(bytes(results, Tuning.ON_BYTES));
+        goals.add(bytes(results, Tuning.ON_FLOATS8));
         return goals;
     }
 
@@ -169,7 +170,7 @@ public final class Goals {
     }
 
     /** Two processes of the sweep of settings: they alone differ in the layers and nothing else. */
-    private static Goal bytes(Results results) {
+    private static Goal bytes(Results results, String setting) {
         Map<String, Double> times = new HashMap<>();
         for (Map<String, Object> entry : results.list("settings")) {
             entry.forEach((name, us) -> {
@@ -179,9 +180,9 @@ public final class Goals {
             });
         }
         Double plain = times.get(Tuning.AS_IT_IS);
-        Double bytes = times.get(Tuning.ON_BYTES);
+        Double bytes = times.get(setting);
         return Goal.of(
-                "masked inference at the large batch: bf16 / layers on bytes",
+                "masked inference at the large batch: bf16 / " + setting,
                 plain == null || bytes == null ? OptionalDouble.empty() : OptionalDouble.of(plain / bytes),
                 BYTES_FASTER,
                 "");

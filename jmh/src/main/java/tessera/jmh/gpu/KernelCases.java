@@ -25,11 +25,12 @@ final class KernelCases {
         return all;
     }
 
-    /** Attention alone, at the lengths that the mask ratios leave. */
+    /** Attention alone, at the lengths that the mask ratios leave, then what few models have. */
     static List<KernelCase> attention(Sizes sizes) {
         AttentionCases family = new AttentionCases(sizes);
         family.whole();
         family.otherLengths();
+        family.rare();
         return family.cases();
     }
 }

@@ -29,6 +29,9 @@ final class Tuning {
     /** The setting in which the models' linear layers are on bytes, on devices that have the kernels. */
     static final String ON_BYTES = "layers on bytes";
 
+    /** The same with bytes that are floats. */
+    static final String ON_FLOATS8 = "layers on e4m3";
+
     private static final String WITH_BYTES = "sm_90";
 
     /** Settings beside the usual ones, by a name for each. */
@@ -56,6 +59,7 @@ final class Tuning {
         settings.put("attention of our own", Map.of("tessera.cuda.attention", "own"));
         settings.put("attention by cuDNN", Map.of("tessera.cuda.attention", "cudnn"));
         settings.put(ON_BYTES, Map.of(ModelBenchmark.BYTES, "own"));
+        settings.put(ON_FLOATS8, Map.of(ModelBenchmark.BYTES, "e4m3"));
         return settings;
     }
 
@@ -71,7 +75,7 @@ final class Tuning {
     /** Prints a line {@code CASE|MICROSECONDS} for each model; one whose layers are on bytes has to be right too. */
     static void settingsHere(ModelBenchmark models, PrintWriter out) {
         if (models.onBytes() && models.check() > 0) {
-            throw new IllegalStateException("the features of " + ON_BYTES + " are wrong");
+            throw new IllegalStateException("the features of layers on bytes are wrong");
         }
         models.times((name, us) -> {
             out.printf(Locale.ROOT, "%s|%.2f%n", name, us);
@@ -105,8 +109,8 @@ final class Tuning {
     /** Measures the models under each setting. */
     void settings(Deadline deadline) {
         SETTINGS.forEach((name, properties) -> {
-            if (deadline.passed()
-                    || (name.equals(ON_BYTES) && !device.architecture().equals(WITH_BYTES))) {
+            boolean bytes = properties.containsKey(ModelBenchmark.BYTES);
+            if (deadline.passed() || (bytes && !device.architecture().equals(WITH_BYTES))) {
                 return;
             }
             Map<String, Object> entry = new LinkedHashMap<>();

@@ -9,7 +9,7 @@ import tessera.natives.cuda.CudaLibraries;
 
 /**
  * Who computes which shape of attention: the table {@value #TABLE}, which the kernel benchmark writes, or the property
- * {@value #PROPERTY} ({@code own}, {@code tall}, {@code cudnn}, or {@code auto} for the table).
+ * {@value #PROPERTY} ({@code own}, {@code tall}, {@code wgmma}, {@code cudnn}, or {@code auto} for the table).
  */
 final class AttentionProviders {
     static final String PROPERTY = "tessera.cuda.attention";
@@ -24,6 +24,11 @@ final class AttentionProviders {
         OWN,
         /** Our own kernels, the forward pass by warps of 32 rows where there is such a kernel. */
         TALL,
+        /**
+         * Our own kernels, those of a warpgroup also where our usual ones are not: with a bias or regions, and for gradients of head
+         * dims over 64. On compute capability 9.0; elsewhere the same as {@link #OWN}.
+         */
+        WGMMA,
         /** cuDNN, where it is installed. */
         CUDNN;
 
@@ -38,12 +43,17 @@ final class AttentionProviders {
         }
     }
 
-    /** One line of the table: in this direction for these lengths and this head dim a provider is fastest. */
-    record Line(int capability, boolean backward, int queries, int keys, int headDim) {}
+    /**
+     * One line of the table: in this direction for these lengths and this head dim a provider is fastest.
+     *
+     * @param biased whether with a bias or regions
+     */
+    record Line(int capability, boolean backward, boolean biased, int queries, int keys, int headDim) {}
 
     /** Who computes a shape: cuDNN only where it is installed. */
     static Provider of(int capability, boolean backward, AttentionShape shape) {
-        Line line = new Line(capability, backward, shape.queries(), shape.keys(), shape.headDim());
+        boolean biased = shape.biasBatch() > 0 || shape.regionBatch() > 0;
+        Line line = new Line(capability, backward, biased, shape.queries(), shape.keys(), shape.headDim());
         Provider wanted = wanted(CHOICE, TABLED, line);
         return wanted == Provider.CUDNN && !CudaLibraries.cudnn().usable() ? Provider.OWN : wanted;
     }
@@ -56,10 +66,10 @@ final class AttentionProviders {
     static Provider wanted(String choice, Map<Line, Provider> table, Line line) {
         return switch (choice) {
             case "auto" -> table.getOrDefault(line, Provider.OWN);
-            case "own", "tall", "cudnn" -> Provider.named(choice);
+            case "own", "tall", "wgmma", "cudnn" -> Provider.named(choice);
             default ->
                 throw new IllegalArgumentException(
-                        "property " + PROPERTY + " is '" + choice + "'; set it to auto, own, tall or cudnn");
+                        "property " + PROPERTY + " is '" + choice + "'; set it to auto, own, tall, wgmma or cudnn");
         };
     }
 
@@ -74,7 +84,8 @@ final class AttentionProviders {
                 lines.put(
                         new Line(
                                 Integer.parseInt(words[0]),
-                                words[1].equals("backward"),
+                                words[1].endsWith("backward"),
+                                words[1].startsWith("biased"),
                                 Integer.parseInt(words[2]),
                                 Integer.parseInt(words[3]),
                                 Integer.parseInt(words[4])),

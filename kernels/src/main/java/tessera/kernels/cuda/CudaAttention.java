@@ -12,6 +12,9 @@ final class CudaAttention implements Attention {
 
     private static final int LARGEST_HEAD_DIM = 80;
     private static final int HEAD_DIMS = LARGEST_HEAD_DIM / 16;
+    /** The largest whose gradients warpgroups compute as a matter of course. */
+    private static final int USUAL_HEAD_DIM = 64;
+
     /** More dims of 32 rows do not fit into a warp's registers. */
     private static final int TALL_HEAD_DIM = 64;
 
@@ -36,6 +39,7 @@ final class CudaAttention implements Attention {
     private final CudaGradients gradients;
     private volatile boolean together = gradientsTogether();
     private volatile boolean tall;
+    private volatile boolean warpgroups;
 
     CudaAttention(CudaDevice device) {
         CudaModule module = new CudaModule(device, "attention");
@@ -72,6 +76,11 @@ final class CudaAttention implements Attention {
     /** Whether warps own 32 rows from now on wherever there is such a kernel, for tests and measurements; else the table says where. */
     void tall(boolean always) {
         tall = always;
+    }
+
+    /** Whether warpgroups compute from now on wherever they can, for tests; else the table says where. */
+    void warpgroups(boolean always) {
+        warpgroups = always;
     }
 
     @Override
@@ -114,7 +123,12 @@ final class CudaAttention implements Attention {
     private void forward(Call call, int index) {
         AttentionShape shape = call.shape;
         CudaFunction rows32 = call.plainBf16() && tall(shape) ? tallForward[index] : null;
-        HopperAttention.Variant variant = call.plainBf16() && rows32 == null ? hopper.forward(shape) : null;
+        HopperAttention.Variant variant = null;
+        if (call.plainBf16()) {
+            variant = hopper.forward(shape, false);
+        } else if (call.biasedBf16() && call.biasInPairs() && warpgroups(false, shape)) {
+            variant = hopper.forward(shape, true);
+        }
         if (rows32 != null) {
             call.arguments(rows32.begin(), null, null, 1)
                     .launch(call.heads() * Math.ceilDiv(shape.queries(), TALL_ROWS), TALL_THREADS, 0);
@@ -131,20 +145,39 @@ final class CudaAttention implements Attention {
         return tall || AttentionProviders.of(device.capability(), false, shape) == AttentionProviders.Provider.TALL;
     }
 
+    /** Whether warpgroups compute what they have not been measured to compute fastest in general. */
+    private boolean warpgroups(boolean backward, AttentionShape shape) {
+        return warpgroups
+                || AttentionProviders.of(device.capability(), backward, shape) == AttentionProviders.Provider.WGMMA;
+    }
+
+    /** The kernel that computes all gradients but that of a bias, or null. */
+    private @Nullable CudaFunction together(Call call) {
+        boolean plain = call.plainBf16();
+        boolean usual = plain && call.shape.headDim() <= USUAL_HEAD_DIM;
+        return together && (plain || call.biasedBf16()) && (usual || warpgroups(true, call.shape))
+                ? gradients.kernel(call.shape, !plain)
+                : null;
+    }
+
     private void backward(Call call, int index, @Nullable Buffer dbias) {
         AttentionShape shape = call.shape;
-        CudaFunction kernel = together && call.plainBf16() && dbias == null ? gradients.kernel(shape) : null;
+        CudaFunction kernel = together(call);
         if (kernel != null) {
             gradientsTogether(call, kernel);
-            return;
+            if (dbias == null) {
+                return;
+            }
         }
         long padded = call.heads() * call.padded();
         try (Buffer scratch = device.allocate(DType.F32, Math.max(1, 2 * padded))) {
-            Passes passes = (call.biased() ? biased : plain)[index];
             call.arguments(stats.begin(call.dtype()), null, scratch, 1)
                     .launch(Math.ceilDiv(padded * THREADS_PER_STAT, THREADS), THREADS, 0);
-            call.launch(passes.keys, call.blocks(shape.keys()), null, scratch, 1);
-            call.launch(passes.queries, call.blocks(shape.queries()), null, scratch, 1);
+            if (kernel == null) {
+                Passes passes = (call.biased() ? biased : plain)[index];
+                call.launch(passes.keys, call.blocks(shape.keys()), null, scratch, 1);
+                call.launch(passes.queries, call.blocks(shape.queries()), null, scratch, 1);
+            }
             if (dbias != null) {
                 biasGradient(call, biasGradients[index], dbias, scratch);
             }
@@ -163,7 +196,7 @@ final class CudaAttention implements Attention {
                         .launch(gradients.statisticsBlocks(rows), THREADS, 0);
             }
             call.arguments(kernel.begin(), null, stats, 1, sums, turns)
-                    .launch(gradients.blocks(shape), gradients.threads(), gradients.sharedBytes());
+                    .launch(gradients.blocks(shape), gradients.threads(), gradients.sharedBytes(shape));
         }
     }
 
@@ -262,6 +295,22 @@ final class CudaAttention implements Attention {
 
         boolean plainBf16() {
             return dtype() == DType.BF16 && !biased() && aligned && heads() * shape.queries() * shape.keys() > 0;
+        }
+
+        /** The kernels of warpgroups divide the bias by the scale. */
+        boolean biasedBf16() {
+            return dtype() == DType.BF16
+                    && biased()
+                    && shape.scale() > 0
+                    && aligned
+                    && heads() * shape.queries() * shape.keys() > 0;
+        }
+
+        /** Whether the bias, if any, and the regions may be read by two keys at a time. */
+        boolean biasInPairs() {
+            Buffer bias = in.bias();
+            return shape.keys() % 2 == 0
+                    && (bias == null || bias.address() % (2L * bias.dtype().bytes()) == 0);
         }
 
         boolean suitsCudnn() {

@@ -52,7 +52,8 @@ public final class CudaDevice extends Device {
     private final CudaStream defaultStream;
     private final CudaTransfers transfers = new CudaTransfers(this);
     private final Kernels kernels = kernels(this);
-    private final CudaInt8 bytes = new CudaInt8(this, kernels);
+    private final CudaInt8 bytes = new CudaInt8(CudaInt8.Format.INT8, this, kernels);
+    private final CudaInt8 floats8 = new CudaInt8(CudaInt8.Format.E4M3, this, kernels);
     private final CudaFunction writeVariables = new CudaModule(this, "graph").function("write_variables");
     private final AtomicInteger recordings = new AtomicInteger();
     private volatile boolean tf32;
@@ -426,7 +427,7 @@ public final class CudaDevice extends Device {
 
     @Override
     public Optional<Int8Kernels> int8() {
-        return bytes.available() ? Optional.of(bytes) : Optional.empty();
+        return bytes.available() ? Optional.of(bytes) : floats8.available() ? Optional.of(floats8) : Optional.empty();
     }
 
     @Override

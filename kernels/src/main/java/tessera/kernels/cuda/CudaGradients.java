@@ -1,6 +1,7 @@
 package tessera.kernels.cuda;
 
 import java.util.HashMap;
+import java.util.List;
 import java.util.Map;
 import org.jspecify.annotations.Nullable;
 import tessera.kernels.Attention.AttentionShape;
@@ -19,29 +20,29 @@ final class CudaGradients {
     private static final int QUERIES_PER_TURN = 8;
     /** For a start at a multiple of 1024, as in wgmma.cuh. */
     private static final int SLACK = 1008;
-    /** As BYTES in attention_backward.cu: K, V, dS; three tiles of Q and dO and their statistics; what all threads know. */
-    private static final int SHARED_BYTES =
-            3 * KEYS * ROW_BYTES + 3 * (2 * QUERIES * ROW_BYTES + 2 * QUERIES * Float.BYTES) + 64 + SLACK;
-
     /** Half the cache of the device: each half of it keeps what its multiprocessors read. */
     private static final long CACHE_BYTES = 25L << 20;
 
     private final CudaDevice device;
     private final CudaModule module;
-    private @Nullable Map<Integer, CudaFunction> kernels;
+    private @Nullable Map<String, CudaFunction> kernels;
 
     CudaGradients(CudaDevice device) {
         this.device = device;
         this.module = new CudaModule(device, "attention_backward");
     }
 
-    /** The kernel for a shape without a bias and regions, of bf16 rows that allow 16-byte accesses, or null. */
+    /**
+     * The kernel for a shape of bf16 rows that allow 16-byte accesses, or null.
+     *
+     * @param biased with a bias or regions; the gradient of a bias is not its work
+     */
     @Nullable
-    CudaFunction kernel(AttentionShape shape) {
+    CudaFunction kernel(AttentionShape shape, boolean biased) {
         boolean suits = device.capability() == CAPABILITY
                 && shape.queries() > 0
                 && shape.batch() * shape.heads() * tiles(shape) <= Integer.MAX_VALUE;
-        return suits ? kernels().get(Math.ceilDiv(shape.headDim(), 16) * 16) : null;
+        return suits ? kernels().get((biased ? HopperAttention.BIASED : "") + dims(shape)) : null;
     }
 
     /** Whether the kernel needs no statistics and turns: one tile of keys and two of queries. */
@@ -58,13 +59,13 @@ final class CudaGradients {
         return rows / QUERIES;
     }
 
-    private synchronized Map<Integer, CudaFunction> kernels() {
+    private synchronized Map<String, CudaFunction> kernels() {
         if (kernels == null) {
-            Map<Integer, CudaFunction> found = new HashMap<>();
-            for (int headDim : new int[] {32, 48, 64}) {
-                String name = "attention_backward_" + headDim + "_bf16";
+            Map<String, CudaFunction> found = new HashMap<>();
+            for (String dims : List.of("32", "48", "64", "80", HopperAttention.BIASED + "32")) {
+                String name = "attention_backward_" + dims + "_bf16";
                 if (module.has(name)) {
-                    found.put(headDim, module.function(name));
+                    found.put(dims, module.function(name));
                 }
             }
             kernels = found;
@@ -98,8 +99,10 @@ final class CudaGradients {
         return THREADS;
     }
 
-    int sharedBytes() {
-        return SHARED_BYTES;
+    /** As BYTES in attention_backward.cu: K, V, dS; three tiles of Q and dO and their statistics; what all threads know. */
+    int sharedBytes(AttentionShape shape) {
+        int row = Math.toIntExact(Math.ceilDiv(shape.headDim(), 64)) * ROW_BYTES;
+        return 2 * KEYS * row + KEYS * ROW_BYTES + 3 * (2 * QUERIES * row + 2 * QUERIES * Float.BYTES) + 64 + SLACK;
     }
 
     /** Elements of the statistics of so many queries, padded to whole tiles. */

@@ -14,6 +14,7 @@ import tessera.kernels.Matmul.Activation;
 import tessera.kernels.Matmul.Epilogue;
 import tessera.kernels.Matmul.MatmulShape;
 import tessera.kernels.Matmul.PackedWeight;
+import tessera.kernels.cpu.NarrowChecks;
 import tessera.kernels.cuda.CudaHopperProducts.Variant;
 
 /**
@@ -23,15 +24,40 @@ import tessera.kernels.cuda.CudaHopperProducts.Variant;
  * <p>Used where {@link #PROPERTY} asks for it; otherwise, and on other devices, models on bytes compute with the rounded weights in
  * f32 or bf16. Layers whose outputs are no multiple of 8 always do. Hidden values between two layers are bf16 before
  * they are bytes, but become bytes at once where their range is known beforehand.
- * Thread-safe.
+ *
+ * <p>Bytes are integers, or floats ({@link Format#E4M3}): then every row has its own scale, a 448th of its largest absolute value, as every
+ * channel of the weight has, and ranges that are known beforehand do not count. A value is wrong by at most a 16th of itself, where an integer
+ * is by a 254th of the row's largest: for normal data that is three times the error. Thread-safe.
  */
 final class CudaInt8 implements Int8Kernels {
-    /** System property: {@code own} computes layers on bytes by these kernels where a model computes in bf16. */
+    /**
+     * System property: {@code own} computes layers on bytes by these kernels where a model computes in bf16, {@code e4m3} the same with
+     * bytes that are floats.
+     */
     static final String PROPERTY = "tessera.cuda.int8";
 
+    /** What bytes are. */
+    enum Format {
+        /** Integers with sign. */
+        INT8("own", "quantise_rows", "product_int8_"),
+        /** Floats of four bits of exponent and three of mantissa. */
+        E4M3("e4m3", "quantise_rows_e4m3", "product_e4m3_");
+
+        private final String wanted;
+        private final String quantise;
+        private final String prefix;
+
+        Format(String wanted, String quantise, String prefix) {
+            this.wanted = wanted;
+            this.quantise = quantise;
+            this.prefix = prefix;
+        }
+    }
+
+    private static final NarrowChecks<Weight> CHECKS =
+            new NarrowChecks<>("int8", "Int8Kernels.pack", Weight.class, DType.BF16);
+
     private static final int CAPABILITY = 90;
-    private static final String QUANTISE = "quantise_rows";
-    private static final String PREFIX = "product_int8_";
 
     /** Outputs in 16 bytes. */
     private static final int PIECE = 8;
@@ -52,12 +78,14 @@ final class CudaInt8 implements Int8Kernels {
 
     private static final ValueLayout.OfFloat FLOAT = ValueLayout.JAVA_FLOAT;
 
+    private final Format format;
     private final CudaDevice device;
     private final Kernels kernels;
     private final CudaModule module;
     private volatile @Nullable Boolean loaded;
 
-    CudaInt8(CudaDevice device, Kernels kernels) {
+    CudaInt8(Format format, CudaDevice device, Kernels kernels) {
+        this.format = format;
         this.device = device;
         this.kernels = kernels;
         this.module = new CudaModule(device, "products_int8");
@@ -66,7 +94,7 @@ final class CudaInt8 implements Int8Kernels {
     /** Whether the device has the kernels and they are wanted. */
     boolean available() {
         return device.capability() == CAPABILITY
-                && System.getProperty(PROPERTY, "").equals("own")
+                && System.getProperty(PROPERTY, "").equals(format.wanted)
                 && loaded();
     }
 
@@ -74,7 +102,7 @@ final class CudaInt8 implements Int8Kernels {
     private boolean loaded() {
         Boolean known = loaded;
         if (known == null) {
-            known = module.has(QUANTISE);
+            known = module.has(format.quantise);
             loaded = known;
         }
         return known;
@@ -88,12 +116,13 @@ final class CudaInt8 implements Int8Kernels {
     /**
      * A weight.
      *
-     * @param bytes u8 {@code [n, ld(k)]} that are read with sign, or nothing
+     * @param kernels that packed it
+     * @param bytes u8 {@code [n, ld(k)]} that are read with sign or as floats, or nothing
      * @param channels f32 {@code [n, 2]}: the scale of a channel and the sum of its rounded weights
      * @param rounded the rounded weight in bf16 where it is not multiplied in bytes, or null
      */
     private record Weight(
-            CudaDevice device,
+            CudaInt8 kernels,
             long n,
             long k,
             Buffer bytes,
@@ -101,10 +130,6 @@ final class CudaInt8 implements Int8Kernels {
             @Nullable PackedWeight rounded,
             @Nullable InputRange input)
             implements PackedWeight {
-        Rounding rounding() {
-            return input == null ? Rounding.OF_ROWS : Rounding.of(input);
-        }
-
         @Override
         public void close() {
             bytes.close();
@@ -117,8 +142,13 @@ final class CudaInt8 implements Int8Kernels {
 
     /** How the rows of an input become bytes, see products_int8.cu. */
     private record Rounding(float scale, int parts, float offset, int least, int most, int zero) {
-        static final Rounding OF_ROWS = new Rounding(0, LARGEST_WEIGHT, 0, -LARGEST_WEIGHT, LARGEST_WEIGHT, 0);
+        static final Rounding OF_ROWS = ofRows(LARGEST_WEIGHT);
+        static final Rounding OF_FLOATS = ofRows((int) Float8.LARGEST);
         static final Rounding OF_GELU = new Rounding(0, LARGEST_INPUT, GELU_OFFSET, 0, LARGEST_INPUT, -ZERO);
+
+        private static Rounding ofRows(int most) {
+            return new Rounding(0, most, 0, -most, most, 0);
+        }
 
         static Rounding of(InputRange input) {
             int zero = input.zero(LARGEST_INPUT);
@@ -136,20 +166,21 @@ final class CudaInt8 implements Int8Kernels {
         }
     }
 
+    /** How inputs become bytes, or, where the range is not known beforehand, as the given one. */
+    private Rounding rounding(Weight weight, Rounding otherwise) {
+        return format == Format.E4M3
+                ? Rounding.OF_FLOATS
+                : weight.input == null ? otherwise : Rounding.of(weight.input);
+    }
+
     private static long stride(long k) {
         return Math.ceilDiv(k, ROW_PIECE) * (long) ROW_PIECE;
     }
 
     @Override
     public PackedWeight pack(Buffer weight, long n, long k, @Nullable InputRange input) {
-        if (weight.dtype() != DType.F32 || weight.length() < n * k) {
-            throw new IllegalArgumentException("int8: the weight is " + weight.dtype() + "[" + weight.length()
-                    + "] but f32[" + n * k + "] or more is quantised; pass the whole weight in f32");
-        }
-        if (k > MOST_INPUTS) {
-            throw new IllegalArgumentException("int8: the layer has " + k + " inputs but at most " + MOST_INPUTS
-                    + " are added up in 32 bits; keep this layer in f32");
-        }
+        CHECKS.requireWeight(weight, n, k, "quantised");
+        CHECKS.requireInputs(k);
         long ld = stride(k);
         Device cpu = Device.cpu();
         try (Buffer values = cpu.allocate(DType.F32, n * k);
@@ -166,7 +197,7 @@ final class CudaInt8 implements Int8Kernels {
             Buffer scales = null;
             try {
                 scales = device.filled(DType.F32, 2 * n, channels::copyTo);
-                return new Weight(device, n, k, there, scales, whole ? null : rounded(values, n, k), input);
+                return new Weight(this, n, k, there, scales, whole ? null : rounded(values, n, k), input);
             } catch (RuntimeException | Error e) {
                 there.close();
                 if (scales != null) {
@@ -178,7 +209,7 @@ final class CudaInt8 implements Int8Kernels {
     }
 
     /** Writes the bytes of a channel, its scale and the sum of its rounded weights, and puts the rounded weights in the place of the weights. */
-    private static void quantise(MemorySegment values, long row, int k, MemorySegment bytes, MemorySegment channels) {
+    private void quantise(MemorySegment values, long row, int k, MemorySegment bytes, MemorySegment channels) {
         float largest = 0;
         for (int i = 0; i < k; i++) {
             float size = Math.abs(values.getAtIndex(FLOAT, row * k + i));
@@ -187,16 +218,25 @@ final class CudaInt8 implements Int8Kernels {
                 break;
             }
         }
-        float scale = Int8Kernels.weightScale(largest);
-        int sum = 0;
+        boolean floats = format == Format.E4M3;
+        float scale = floats ? floatScale(largest) : Int8Kernels.weightScale(largest);
+        float sum = 0; // exact for integers; floats have no shift that it is multiplied by
         for (int i = 0; i < k; i++) {
-            int q = scale > 0 ? (int) Math.rint(values.getAtIndex(FLOAT, row * k + i) / scale) : 0;
-            bytes.set(ValueLayout.JAVA_BYTE, i, (byte) q);
-            values.setAtIndex(FLOAT, row * k + i, q * scale);
-            sum += q;
+            float steps = scale > 0 ? values.getAtIndex(FLOAT, row * k + i) / scale : 0;
+            byte q = floats ? Float8.of(steps) : (byte) Math.rint(steps);
+            float value = floats ? Float8.value(q) : q;
+            bytes.set(ValueLayout.JAVA_BYTE, i, q);
+            values.setAtIndex(FLOAT, row * k + i, value * scale);
+            sum += value;
         }
         channels.setAtIndex(FLOAT, 2 * row, scale);
         channels.setAtIndex(FLOAT, 2 * row + 1, sum * scale);
+    }
+
+    /** Of a channel in e4m3: its largest absolute weight becomes the largest number. */
+    private static float floatScale(float largest) {
+        float scale = largest / Float8.LARGEST;
+        return !(scale < Float.POSITIVE_INFINITY) ? Float.NaN : scale < Float.MIN_NORMAL ? 0 : scale;
     }
 
     private PackedWeight rounded(Buffer values, long n, long k) {
@@ -208,35 +248,18 @@ final class CudaInt8 implements Int8Kernels {
     }
 
     private Weight own(PackedWeight given) {
-        if (given instanceof Weight mine && mine.device == device) {
-            return mine;
-        }
-        throw new IllegalArgumentException(
-                "int8: the weight was packed for other kernels; pack it by Int8Kernels.pack of this device");
-    }
-
-    private static void require(String what, @Nullable Buffer buffer, long count) {
-        if (buffer != null && (buffer.dtype() != DType.BF16 || buffer.length() < count)) {
-            throw new IllegalArgumentException("int8: " + what + " is " + buffer.dtype() + "[" + buffer.length()
-                    + "] but bf16[" + count + "] or more is needed on a GPU; convert first");
-        }
-    }
-
-    private static void requireResult(long m, long n, Epilogue epilogue, Buffer y) {
-        require("bias", epilogue.bias(), n);
-        require("addend", epilogue.addend(), m * n);
-        require("y", y, m * n);
+        return CHECKS.own(given, weight -> weight.kernels == this);
     }
 
     @Override
     public void linear(long m, Buffer x, PackedWeight weight, Epilogue epilogue, Buffer y) {
         Weight w = own(weight);
-        linear(m, x, w, w.rounding(), epilogue, y);
+        linear(m, x, w, rounding(w, Rounding.OF_ROWS), epilogue, y);
     }
 
     private void linear(long m, Buffer x, Weight w, Rounding rounding, Epilogue epilogue, Buffer y) {
-        require("x", x, m * w.k);
-        requireResult(m, w.n, epilogue, y);
+        CHECKS.require("x", x, m * w.k);
+        CHECKS.requireResult(m, w.n, epilogue, "y", y);
         if (m == 0 || w.n == 0) {
             return;
         }
@@ -286,7 +309,7 @@ final class CudaInt8 implements Int8Kernels {
     void run(Variant variant, long m, Buffer x, PackedWeight weight, Epilogue epilogue, Buffer y) {
         Weight w = own(weight);
         MatmulShape shape = MatmulShape.of(false, true, m, w.n, w.k);
-        try (Rows rows = quantised(m, x, w.k, w.rounding(), null, null)) {
+        try (Rows rows = quantised(m, x, w.k, rounding(w, Rounding.OF_ROWS), null, null)) {
             multiply(variant, kind(epilogue), shape, rows, w, epilogue, y, null, null);
         }
     }
@@ -320,7 +343,7 @@ final class CudaInt8 implements Int8Kernels {
         Rows rows = Rows.empty(device, m, k);
         try {
             // In the order of struct QuantiseArgs.
-            rounding.write(module.function(QUANTISE)
+            rounding.write(module.function(format.quantise)
                             .begin()
                             .buffers(x, rows.bytes, rows.scales, next == null ? null : next.scales)
                             .i64(m)
@@ -353,7 +376,7 @@ final class CudaInt8 implements Int8Kernels {
         }
         long ld = stride(w.k);
         // In the order of struct ByteProductArgs.
-        CudaLaunch launch = module.function(PREFIX + variant.name() + kind)
+        CudaLaunch launch = module.function(format.prefix + variant.name() + kind)
                 .begin()
                 .matrix(x.bytes, m, w.k, ld, variant.tileRows())
                 .matrix(w.bytes, w.n, w.k, ld, variant.columns())
@@ -386,24 +409,21 @@ final class CudaInt8 implements Int8Kernels {
         Weight w1 = own(first);
         Weight w2 = own(second);
         long h = w1.n;
-        if (w2.k != h) {
-            throw new IllegalArgumentException("int8: the first layer has " + h + " outputs but the second " + w2.k
-                    + " inputs; pass two layers that follow each other");
-        }
-        require("x", x, m * w1.k);
-        require("first bias", firstBias, h);
-        requireResult(m, w2.n, epilogue, y);
+        CHECKS.requireFollowing(w1, w2);
+        CHECKS.require("x", x, m * w1.k);
+        CHECKS.require("first bias", firstBias, h);
+        CHECKS.requireResult(m, w2.n, epilogue, "y", y);
         if (m == 0 || w2.n == 0) {
             return;
         }
-        InputRange input = w2.input;
+        InputRange input = format == Format.E4M3 ? null : w2.input;
         boolean whole = w1.rounded == null && w2.rounded == null && h % ROW_PIECE == 0;
         if (input != null && whole && (firstBias == null || CudaHopperProducts.aligned(firstBias))) {
             // The hidden values are bytes before they leave the registers.
             Rounding rounding = Rounding.of(input);
             MatmulShape shape = MatmulShape.of(false, true, m, h, w1.k);
             try (Rows hidden = Rows.empty(device, m, h)) {
-                try (Rows rows = quantised(m, x, w1.k, w1.rounding(), hidden, rounding)) {
+                try (Rows rows = quantised(m, x, w1.k, rounding(w1, Rounding.OF_ROWS), hidden, rounding)) {
                     multiply(
                             variant(shape),
                             "_gelu_bytes",
@@ -420,8 +440,8 @@ final class CudaInt8 implements Int8Kernels {
             return;
         }
         try (Buffer hidden = device.allocate(DType.BF16, m * h)) {
-            linear(m, x, w1, w1.rounding(), new Epilogue(firstBias, null, Activation.GELU), hidden);
-            linear(m, hidden, w2, input == null ? Rounding.OF_GELU : Rounding.of(input), epilogue, y);
+            linear(m, x, w1, rounding(w1, Rounding.OF_ROWS), new Epilogue(firstBias, null, Activation.GELU), hidden);
+            linear(m, hidden, w2, rounding(w2, Rounding.OF_GELU), epilogue, y);
         }
     }
 

@@ -4,6 +4,7 @@ import java.util.EnumMap;
 import java.util.Locale;
 import java.util.Map;
 import java.util.concurrent.ConcurrentHashMap;
+import tessera.kernels.DeviceException;
 import tessera.natives.cuda.CudaDriver;
 import tessera.natives.cuda.CudaException;
 
@@ -47,8 +48,9 @@ final class CudaModule {
     boolean has(String kernel) {
         try {
             return find(kernel) != 0;
-        } catch (CudaException e) {
-            if (e.codeName().equals("CUDA_ERROR_NOT_FOUND")) {
+        } catch (DeviceException e) {
+            if (e.getCause() instanceof CudaException failure
+                    && failure.codeName().equals("CUDA_ERROR_NOT_FOUND")) {
                 return false;
             }
             throw e;

@@ -1,6 +1,7 @@
 package tessera.kernels.cuda;
 
 import java.util.HashMap;
+import java.util.List;
 import java.util.Map;
 import org.jspecify.annotations.Nullable;
 import tessera.kernels.Attention.AttentionShape;
@@ -18,9 +19,12 @@ final class HopperAttention {
     /** Queries of a block. */
     private static final int ROWS = 64;
 
+    /** Before the head dim in names of kernels with a bias or regions. */
+    static final String BIASED = "biased_";
+
     private final CudaDevice device;
     private final CudaModule module;
-    private @Nullable Map<Integer, Variant> forward;
+    private @Nullable Map<String, Variant> forward;
 
     HopperAttention(CudaDevice device) {
         this.device = device;
@@ -49,22 +53,27 @@ final class HopperAttention {
         }
     }
 
-    /** The kernel for the forward pass without a bias and regions of bf16 rows that allow 16-byte accesses, or null. */
+    /**
+     * The kernel for the forward pass of bf16 rows that allow 16-byte accesses, or null.
+     *
+     * @param biased with a bias or regions, of an even number of keys that lie in pairs
+     */
     @Nullable
-    Variant forward(AttentionShape shape) {
-        if (device.capability() != CAPABILITY || shape.headDim() <= 16) {
+    Variant forward(AttentionShape shape, boolean biased) {
+        if (device.capability() != CAPABILITY) {
             return null;
         }
-        return variants().get(Math.ceilDiv(shape.headDim(), 16) * 16);
+        return variants().get((biased ? BIASED : "") + Math.ceilDiv(shape.headDim(), 16) * 16);
     }
 
-    private synchronized Map<Integer, Variant> variants() {
+    private synchronized Map<String, Variant> variants() {
         if (forward == null) {
-            Map<Integer, Variant> found = new HashMap<>();
-            for (int headDim : new int[] {32, 48, 64, 80}) {
-                String name = "attention_wgmma_" + headDim;
-                if (module.has(name)) {
-                    found.put(headDim, new Variant(module.function(name), headDim, headDim == 80 ? 64 : 112, 3));
+            Map<String, Variant> found = new HashMap<>();
+            for (String name : List.of("32", "48", "64", "80", BIASED + "32")) {
+                if (module.has("attention_wgmma_" + name)) {
+                    int headDim = Integer.parseInt(name.replace(BIASED, ""));
+                    CudaFunction kernel = module.function("attention_wgmma_" + name);
+                    found.put(name, new Variant(kernel, headDim, headDim == 80 ? 64 : 112, 3));
                 }
             }
             forward = found;

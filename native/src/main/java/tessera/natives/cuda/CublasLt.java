@@ -32,12 +32,6 @@ public final class CublasLt {
     @CName("CUBLASLT_MATMUL_DESC_BIAS_POINTER")
     public static final int DESC_BIAS_POINTER = 8;
 
-    @CName("CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_POINTER")
-    public static final int DESC_EPILOGUE_AUX_POINTER = 11;
-
-    @CName("CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_LD")
-    public static final int DESC_EPILOGUE_AUX_LD = 12;
-
     @CName("CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE")
     public static final int DESC_BIAS_DATA_TYPE = 26;
 
@@ -49,24 +43,6 @@ public final class CublasLt {
 
     @CName("CUBLASLT_EPILOGUE_GELU")
     public static final int EPILOGUE_GELU = 32;
-
-    @CName("CUBLASLT_EPILOGUE_GELU_BIAS")
-    public static final int EPILOGUE_GELU_BIAS = 36;
-
-    @CName("CUBLASLT_EPILOGUE_GELU_AUX")
-    public static final int EPILOGUE_GELU_AUX = 160;
-
-    @CName("CUBLASLT_EPILOGUE_GELU_AUX_BIAS")
-    public static final int EPILOGUE_GELU_AUX_BIAS = 164;
-
-    @CName("CUBLASLT_EPILOGUE_DGELU")
-    public static final int EPILOGUE_DGELU = 192;
-
-    @CName("CUBLASLT_EPILOGUE_DGELU_BGRAD")
-    public static final int EPILOGUE_DGELU_BGRAD = 208;
-
-    @CName("CUBLASLT_EPILOGUE_BGRADA")
-    public static final int EPILOGUE_BGRADA = 256;
 
     @CName("CUBLASLT_EPILOGUE_BGRADB")
     public static final int EPILOGUE_BGRADB = 512;
@@ -111,7 +87,6 @@ public final class CublasLt {
 
     private static final CudaLibrary LIBRARY = CudaLibraries.cublasLt();
     private static final MethodHandle CREATE = LIBRARY.status("cublasLtCreate", ADDRESS);
-    private static final MethodHandle DESTROY = LIBRARY.status("cublasLtDestroy", JAVA_LONG);
     private static final MethodHandle GET_VERSION =
             LIBRARY.function("cublasLtGetVersion", FunctionDescriptor.of(JAVA_LONG));
     private static final MethodHandle MATMUL = LIBRARY.status(
@@ -178,10 +153,6 @@ public final class CublasLt {
     /** A handle for the current context. */
     public static long create() {
         return CALLS.create("cublasLtCreate", out -> (int) CREATE.invokeExact(out));
-    }
-
-    public static void destroy(long handle) {
-        CALLS.run("cublasLtDestroy", () -> (int) DESTROY.invokeExact(handle));
     }
 
     /** The library's version, for example 130101 for 13.1.1. */

@@ -35,29 +35,14 @@ public final class CudaDriver {
     @CName("CU_DEVICE_ATTRIBUTE_MEMORY_POOLS_SUPPORTED")
     public static final int ATTRIBUTE_MEMORY_POOLS = 115;
 
-    @CName("CU_FUNC_ATTRIBUTE_LOCAL_SIZE_BYTES")
-    public static final int FUNCTION_LOCAL_BYTES = 3;
-
-    @CName("CU_FUNC_ATTRIBUTE_NUM_REGS")
-    public static final int FUNCTION_REGISTERS = 4;
-
     @CName("CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES")
     public static final int FUNCTION_MAX_DYNAMIC_SHARED_BYTES = 8;
 
     @CName("CU_MEMPOOL_ATTR_RELEASE_THRESHOLD")
     public static final int POOL_RELEASE_THRESHOLD = 4;
 
-    @CName("CU_MEMPOOL_ATTR_RESERVED_MEM_CURRENT")
-    public static final int POOL_RESERVED_NOW = 5;
-
-    @CName("CU_MEMPOOL_ATTR_USED_MEM_CURRENT")
-    public static final int POOL_USED_NOW = 7;
-
     @CName("CU_STREAM_NON_BLOCKING")
     public static final int STREAM_NON_BLOCKING = 1;
-
-    @CName("CU_EVENT_BLOCKING_SYNC")
-    public static final int EVENT_BLOCKING_SYNC = 1;
 
     @CName("CU_EVENT_DISABLE_TIMING")
     public static final int EVENT_NO_TIMING = 2;
@@ -159,14 +144,8 @@ public final class CudaDriver {
     @CName("sizeof(CUmemPoolProps)")
     private static final long POOL_PROPERTIES_BYTES = 88;
 
-    @CName("sizeof(CUgraphExecUpdateResultInfo)")
-    private static final long GRAPH_UPDATE_BYTES = 24;
-
     @CName("CUDA_ERROR_NOT_READY")
     private static final int NOT_READY = 600;
-
-    @CName("CUDA_ERROR_GRAPH_EXEC_UPDATE_FAILURE")
-    private static final int GRAPH_EXEC_UPDATE_FAILURE = 910;
 
     /** Where a call of this thread writes its result. */
     private static final ThreadLocal<MemorySegment> OUT =
@@ -529,31 +508,6 @@ public final class CudaDriver {
         static final MethodHandle HANDLE = status("cuMemFreeHost", JAVA_LONG);
     }
 
-    /** Pins memory of the caller, which must stay until {@link #memHostUnregister}. */
-    public static void memHostRegister(long host, long bytes, int flags) {
-        try {
-            check("cuMemHostRegister", (int) MemHostRegister.HANDLE.invokeExact(host, bytes, flags));
-        } catch (Throwable e) {
-            throw CudaLibrary.rethrow(e);
-        }
-    }
-
-    private static final class MemHostRegister {
-        static final MethodHandle HANDLE = status("cuMemHostRegister_v2", JAVA_LONG, JAVA_LONG, JAVA_INT);
-    }
-
-    public static void memHostUnregister(long host) {
-        try {
-            check("cuMemHostUnregister", (int) MemHostUnregister.HANDLE.invokeExact(host));
-        } catch (Throwable e) {
-            throw CudaLibrary.rethrow(e);
-        }
-    }
-
-    private static final class MemHostUnregister {
-        static final MethodHandle HANDLE = status("cuMemHostUnregister", JAVA_LONG);
-    }
-
     /** A pool of device memory of one device. */
     public static long memPoolCreate(int device) {
         try (Arena arena = Arena.ofConfined()) {
@@ -587,20 +541,6 @@ public final class CudaDriver {
 
     private static final class MemPoolSetAttribute {
         static final MethodHandle HANDLE = status("cuMemPoolSetAttribute", JAVA_LONG, JAVA_INT, JAVA_LONG);
-    }
-
-    /** A 64-bit attribute of a pool. */
-    public static long memPoolAttribute(long pool, int attribute) {
-        try {
-            check("cuMemPoolGetAttribute", (int) MemPoolGetAttribute.HANDLE.invokeExact(pool, attribute, out()));
-        } catch (Throwable e) {
-            throw CudaLibrary.rethrow(e);
-        }
-        return OUT.get().get(JAVA_LONG, 0);
-    }
-
-    private static final class MemPoolGetAttribute {
-        static final MethodHandle HANDLE = status("cuMemPoolGetAttribute", JAVA_LONG, JAVA_INT, JAVA_LONG);
     }
 
     /** Pinned host memory, freed by {@link #memFreeHost} and not usable after that, though nothing checks it. */
@@ -644,20 +584,6 @@ public final class CudaDriver {
         static final MethodHandle HANDLE = status("cuFuncSetAttribute", JAVA_LONG, JAVA_INT, JAVA_INT);
     }
 
-    /** A kernel's attribute. */
-    public static int functionAttribute(int attribute, long function) {
-        try {
-            check("cuFuncGetAttribute", (int) FuncGetAttribute.HANDLE.invokeExact(out(), attribute, function));
-        } catch (Throwable e) {
-            throw CudaLibrary.rethrow(e);
-        }
-        return OUT.get().get(JAVA_INT, 0);
-    }
-
-    private static final class FuncGetAttribute {
-        static final MethodHandle HANDLE = status("cuFuncGetAttribute", JAVA_LONG, JAVA_INT, JAVA_LONG);
-    }
-
     /**
      * Bytes of the first parameter of a kernel, which ours have alone, as its machine code has it; {@link #UNKNOWN_BYTES} where
      * it has none or the driver cannot tell, as those before CUDA 12.4.
@@ -686,23 +612,6 @@ public final class CudaDriver {
     private static final class FuncGetParamInfo {
         static final boolean KNOWN = CudaLibraries.driver().has("cuFuncGetParamInfo");
         static final MethodHandle HANDLE = status("cuFuncGetParamInfo", JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG);
-    }
-
-    /** How many blocks of this size fit on one multiprocessor together. */
-    public static int maxActiveBlocks(long function, int threads, long sharedBytes) {
-        try {
-            check("cuOccupancyMaxActiveBlocksPerMultiprocessor", (int)
-                    OccupancyMaxActiveBlocksPerMultiprocessor.HANDLE.invokeExact(
-                            out(), function, threads, sharedBytes));
-        } catch (Throwable e) {
-            throw CudaLibrary.rethrow(e);
-        }
-        return OUT.get().get(JAVA_INT, 0);
-    }
-
-    private static final class OccupancyMaxActiveBlocksPerMultiprocessor {
-        static final MethodHandle HANDLE =
-                status("cuOccupancyMaxActiveBlocksPerMultiprocessor", JAVA_LONG, JAVA_LONG, JAVA_INT, JAVA_LONG);
     }
 
     /**
@@ -1042,20 +951,6 @@ public final class CudaDriver {
         static final MethodHandle HANDLE = status("cuStreamEndCapture", JAVA_LONG, JAVA_LONG);
     }
 
-    /** 0 not capturing, 1 capturing, 2 capturing but invalid. */
-    public static int streamIsCapturing(long stream) {
-        try {
-            check("cuStreamIsCapturing", (int) StreamIsCapturing.HANDLE.invokeExact(stream, out()));
-        } catch (Throwable e) {
-            throw CudaLibrary.rethrow(e);
-        }
-        return OUT.get().get(JAVA_INT, 0);
-    }
-
-    private static final class StreamIsCapturing {
-        static final MethodHandle HANDLE = status("cuStreamIsCapturing", JAVA_LONG, JAVA_LONG);
-    }
-
     /** Makes a graph ready to launch. */
     public static long graphInstantiate(long graph, long flags) {
         try {
@@ -1121,36 +1016,6 @@ public final class CudaDriver {
         static final MethodHandle HANDLE = status("cuGraphDestroy", JAVA_LONG);
     }
 
-    /** Gives memory that graphs of a device hold unused back to the system. */
-    public static void deviceGraphMemTrim(int device) {
-        try {
-            check("cuDeviceGraphMemTrim", (int) DeviceGraphMemTrim.HANDLE.invokeExact(device));
-        } catch (Throwable e) {
-            throw CudaLibrary.rethrow(e);
-        }
-    }
-
-    private static final class DeviceGraphMemTrim {
-        static final MethodHandle HANDLE = status("cuDeviceGraphMemTrim", JAVA_INT);
-    }
-
-    /** Sets how strictly the calling thread's captures forbid other calls; returns what was set before. */
-    public static int threadExchangeStreamCaptureMode(int mode) {
-        MemorySegment out = OUT.get();
-        out.set(JAVA_INT, 0, mode);
-        try {
-            check("cuThreadExchangeStreamCaptureMode", (int)
-                    ThreadExchangeStreamCaptureMode.HANDLE.invokeExact(out.address()));
-        } catch (Throwable e) {
-            throw CudaLibrary.rethrow(e);
-        }
-        return out.get(JAVA_INT, 0);
-    }
-
-    private static final class ThreadExchangeStreamCaptureMode {
-        static final MethodHandle HANDLE = status("cuThreadExchangeStreamCaptureMode", JAVA_LONG);
-    }
-
     /** Whether what a stream captures next comes behind one kernel, and nothing else. */
     public static boolean capturesBehindKernel(long stream) {
         MemorySegment out = OUT.get();
@@ -1201,25 +1066,6 @@ public final class CudaDriver {
 
     private static final class GraphGetNodes {
         static final MethodHandle HANDLE = status("cuGraphGetNodes", JAVA_LONG, JAVA_LONG, JAVA_LONG);
-    }
-
-    /** Replaces an instance's parameters by those of a graph of the same form; false if the form differs. */
-    public static boolean graphExecUpdate(long exec, long graph) {
-        try (Arena arena = Arena.ofConfined()) {
-            MemorySegment info = arena.allocate(GRAPH_UPDATE_BYTES, 8);
-            int status = (int) GraphExecUpdate.HANDLE.invokeExact(exec, graph, info.address());
-            if (status == GRAPH_EXEC_UPDATE_FAILURE) {
-                return false;
-            }
-            check("cuGraphExecUpdate", status);
-            return true;
-        } catch (Throwable e) {
-            throw CudaLibrary.rethrow(e);
-        }
-    }
-
-    private static final class GraphExecUpdate {
-        static final MethodHandle HANDLE = status("cuGraphExecUpdate_v2", JAVA_LONG, JAVA_LONG, JAVA_LONG);
     }
 
     // ----------------------------------------------------------------------------------------------------- plumbing

@@ -2,7 +2,6 @@ package tessera.natives.cuda;
 
 import static java.lang.foreign.ValueLayout.ADDRESS;
 import static java.lang.foreign.ValueLayout.JAVA_BOOLEAN;
-import static java.lang.foreign.ValueLayout.JAVA_FLOAT;
 import static java.lang.foreign.ValueLayout.JAVA_INT;
 import static java.lang.foreign.ValueLayout.JAVA_LONG;
 
@@ -110,9 +109,6 @@ public final class Cudnn {
     @CName("CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE")
     public static final int EXECUTION_PLAN_WORKSPACE_SIZE = 402;
 
-    @CName("CUDNN_ATTR_EXECUTION_PLAN_JSON_REPRESENTATION")
-    public static final int EXECUTION_PLAN_JSON_REPRESENTATION = 405;
-
     @CName("CUDNN_ATTR_VARIANT_PACK_UNIQUE_IDS")
     public static final int VARIANT_PACK_UNIQUE_IDS = 1000;
 
@@ -206,9 +202,6 @@ public final class Cudnn {
     @CName("CUDNN_TYPE_INT64")
     public static final int TYPE_INT64 = 3;
 
-    @CName("CUDNN_TYPE_FLOAT")
-    public static final int TYPE_FLOAT = 4;
-
     @CName("CUDNN_TYPE_VOID_PTR")
     public static final int TYPE_VOID_PTR = 6;
 
@@ -223,9 +216,6 @@ public final class Cudnn {
 
     @CName("CUDNN_TYPE_REDUCTION_OPERATOR_TYPE")
     public static final int TYPE_REDUCTION_OPERATOR = 18;
-
-    @CName("CUDNN_TYPE_CHAR")
-    public static final int TYPE_CHAR = 24;
 
     @CName("CUDNN_DATA_FLOAT")
     public static final int FLOAT = 0;
@@ -262,7 +252,6 @@ public final class Cudnn {
 
     private static final CudaLibrary LIBRARY = CudaLibraries.cudnn();
     private static final MethodHandle CREATE = LIBRARY.status("cudnnCreate", ADDRESS);
-    private static final MethodHandle DESTROY = LIBRARY.status("cudnnDestroy", JAVA_LONG);
     private static final MethodHandle SET_STREAM = LIBRARY.status("cudnnSetStream", JAVA_LONG, JAVA_LONG);
     private static final MethodHandle GET_VERSION =
             LIBRARY.function("cudnnGetVersion", FunctionDescriptor.of(JAVA_LONG));
@@ -331,10 +320,6 @@ public final class Cudnn {
         return CALLS.create("cudnnCreate", out -> (int) CREATE.invokeExact(out));
     }
 
-    public static void destroy(long handle) {
-        CALLS.run("cudnnDestroy", () -> (int) DESTROY.invokeExact(handle));
-    }
-
     public static void setStream(long handle, long stream) {
         CALLS.run("cudnnSetStream", () -> (int) SET_STREAM.invokeExact(handle, stream));
     }
@@ -393,28 +378,12 @@ public final class Cudnn {
         }
     }
 
-    public static void setFloat(long descriptor, int attribute, float value) {
-        try (Arena arena = Arena.ofConfined()) {
-            set(descriptor, attribute, TYPE_FLOAT, 1, arena.allocateFrom(JAVA_FLOAT, value));
-        }
-    }
-
     /** One eight-byte number of a finalised descriptor, such as {@link #EXECUTION_PLAN_WORKSPACE_SIZE}. */
     public static long getLong(long descriptor, int attribute) {
         try (Arena arena = Arena.ofConfined()) {
             MemorySegment value = arena.allocate(JAVA_LONG);
             get(descriptor, attribute, TYPE_INT64, 1, value);
             return value.get(JAVA_LONG, 0);
-        }
-    }
-
-    /** A text of a finalised descriptor, such as {@link #EXECUTION_PLAN_JSON_REPRESENTATION}. */
-    public static String getText(long descriptor, int attribute) {
-        try (Arena arena = Arena.ofConfined()) {
-            long bytes = get(descriptor, attribute, TYPE_CHAR, 0, MemorySegment.NULL);
-            MemorySegment text = arena.allocate(bytes + 1);
-            get(descriptor, attribute, TYPE_CHAR, bytes, text);
-            return text.getString(0);
         }
     }
 

@@ -16,6 +16,7 @@ import tessera.kernels.Matmul.PackedWeight;
 import tessera.kernels.cpu.Blocks;
 import tessera.kernels.cpu.Gemm;
 import tessera.kernels.cpu.HostMemory;
+import tessera.kernels.cpu.NarrowChecks;
 import tessera.kernels.cpu.OneDnnBf16;
 import tessera.kernels.cpu.OneDnnBf16.Weight;
 import tessera.kernels.cpu.Scratch;
@@ -33,7 +34,8 @@ public final class VectorBf16 implements Bf16Kernels {
     /** Elements to round that are worth a thread. */
     private static final long NARROW_GRAIN = 65_536;
 
-    private static final NarrowChecks<Weight> CHECKS = new NarrowChecks<>("bf16", "Bf16Kernels.pack", Weight.class);
+    private static final NarrowChecks<Weight> CHECKS =
+            new NarrowChecks<>("bf16", "Bf16Kernels.pack", Weight.class, DType.F32);
 
     private final Workers workers;
     private final HostMemory memory;

@@ -9,6 +9,7 @@ import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 import tessera.kernels.Attention;
 import tessera.kernels.Buffer;
+import tessera.kernels.DType;
 import tessera.kernels.Int8Kernels;
 import tessera.kernels.Matmul.Activation;
 import tessera.kernels.Matmul.Epilogue;
@@ -16,6 +17,7 @@ import tessera.kernels.Matmul.PackedWeight;
 import tessera.kernels.cpu.Blocks;
 import tessera.kernels.cpu.Gemm;
 import tessera.kernels.cpu.HostMemory;
+import tessera.kernels.cpu.NarrowChecks;
 import tessera.kernels.cpu.OneDnnBf16;
 import tessera.kernels.cpu.OneDnnInt8;
 import tessera.kernels.cpu.OneDnnInt8.Weight;
@@ -31,7 +33,8 @@ public final class VectorInt8 implements Int8Kernels {
 
     private static final long LINE = 64;
 
-    private static final NarrowChecks<Weight> CHECKS = new NarrowChecks<>("int8", "Int8Kernels.pack", Weight.class);
+    private static final NarrowChecks<Weight> CHECKS =
+            new NarrowChecks<>("int8", "Int8Kernels.pack", Weight.class, DType.F32);
 
     private final Workers workers;
     private final HostMemory memory;
@@ -65,10 +68,7 @@ public final class VectorInt8 implements Int8Kernels {
     @Override
     public PackedWeight pack(Buffer weight, long n, long k, @Nullable InputRange input) {
         CHECKS.requireWeight(weight, n, k, "quantised");
-        if (k > MOST_INPUTS) {
-            throw new IllegalArgumentException("int8: the layer has " + k + " inputs but at most " + MOST_INPUTS
-                    + " are added up in 32 bits; keep this layer in f32");
-        }
+        CHECKS.requireInputs(k);
         MemorySegment w = weight.segment();
         HostMemory.Block block = memory.allocate(n * k + 2 * n * Float.BYTES + LINE);
         try {
