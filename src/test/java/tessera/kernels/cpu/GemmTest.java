@@ -194,7 +194,7 @@ class GemmTest {
     @MethodSource("kinds")
     void packedWeights(Kind kind) {
         for (long m : new long[] {0, 1, 17, 129, 392}) {
-            for (long[] nk : new long[][] {{1, 1}, {3, 17}, {129, 31}, {192, 384}, {48, 300}, {70, 1537}}) {
+            for (long[] nk : new long[][] {{1, 1}, {3, 17}, {129, 31}, {192, 384}, {48, 300}, {70, 1537}, {128, 512}}) {
                 Case linear = new Case(kind, false, true, m, nk[0], nk[1]);
                 linear.widenB(3);
                 linear.checkPacked();

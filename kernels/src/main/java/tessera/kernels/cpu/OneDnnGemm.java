@@ -11,6 +11,8 @@ import tessera.natives.onednn.OneDnn;
 final class OneDnnGemm extends Gemm {
     private static final int F32 = OneDnnProducts.types(OneDnn.F32, OneDnn.F32, OneDnn.F32);
 
+    private static final boolean CONVOLUTIONS = OneDnn.isLimitedToAvx2();
+
     /** Bytes of a block of rows that are still in the second-level cache when their GELU is computed. */
     private static final long GELU_BYTES = 1 << 18;
     /** Rows of a block; with fewer, products get slower. */
@@ -32,17 +34,12 @@ final class OneDnnGemm extends Gemm {
 
     private final JavaGemm java;
     private final @Nullable Gelu gelu;
-    /** Types and way of products with packed weights. */
-    private final int packed;
 
     /** @param gelu what products leave their GELU to, or null */
     OneDnnGemm(Workers workers, HostMemory memory, @Nullable Gelu gelu) {
         super(workers, memory);
         this.java = new JavaGemm(workers, memory);
         this.gelu = gelu;
-        // Where oneDNN leaves GELU to us vectors are short, and convolutions take .85 to 1 of the time of its matmul
-        // there.
-        this.packed = gelu == null ? F32 : F32 | OneDnnProducts.POINTWISE;
     }
 
     @Override
@@ -53,8 +50,11 @@ final class OneDnnGemm extends Gemm {
             return;
         }
         Gelu own = gelu;
+        int types = product.layout() == 0
+                ? F32
+                : packedTypes(product.shape().n(), product.shape().k());
         if (own == null) {
-            OneDnnProducts.run(F32, product, product.activation(), fromRow, toRow, fromColumn, toColumn);
+            OneDnnProducts.run(types, product, product.activation(), fromRow, toRow, fromColumn, toColumn);
             return;
         }
         boolean whole = product.activation() != Activation.GELU;
@@ -68,7 +68,6 @@ final class OneDnnGemm extends Gemm {
             if (product.layout() == 0 && !product.shape().transposeB()) {
                 inBlocks(product, row, end, fromColumn, toColumn);
             } else {
-                int types = product.layout() == 0 ? F32 : packed;
                 OneDnnProducts.run(types, product, Activation.NONE, row, end, fromColumn, toColumn);
             }
             for (long r = row; r < end && !whole; r++) {
@@ -109,11 +108,17 @@ final class OneDnnGemm extends Gemm {
         OneDnnProducts.tile(F32, DType.F32, shape, a, fromA, b, fromB, add, c, fromC);
     }
 
+    /** Types and way of products with a packed weight. */
+    private static int packedTypes(long n, long k) {
+        boolean blocks = n % OneDnnProducts.BLOCK == 0 && k % OneDnnProducts.BLOCK == 0;
+        return CONVOLUTIONS && blocks ? F32 | OneDnnProducts.POINTWISE : F32;
+    }
+
     @Override
     Weight packed(HostMemory target, DType type, long n, long k, MemorySegment w, long ldw) {
         if (type != DType.F32 || n == 0 || k == 0) {
             return java.packed(target, type, n, k, w, ldw);
         }
-        return OneDnnProducts.packed(packed, target, type, n, k, 0, OneDnn.F32, w, ldw);
+        return OneDnnProducts.packed(packedTypes(n, k), target, type, n, k, 0, OneDnn.F32, w, ldw);
     }
 }

@@ -29,10 +29,14 @@ final class OneDnnProducts {
     private OneDnnProducts() {}
 
     /**
-     * With the types of a product by {@link #linear}: it is made as the convolution of single pixels, for which oneDNN keeps a weight laid out
-     * where its matmul lays it out anew in each call, as it does for bytes with AVX2.
+     * With the types of a product by {@link #linear}: it is made as the convolution of single pixels. With AVX2 oneDNN keeps a weight of bytes
+     * laid out for it, which its matmul lays out anew in each call, and its loops for f32 take .8 to .9 of its matmul's time. In f32 outputs
+     * and inputs are multiples of {@value #BLOCK}: for others there is only oneDNN's reference, a thousand times slower.
      */
     static final int POINTWISE = 1 << 20;
+
+    /** Outputs and inputs of a block of an f32 weight of a convolution. */
+    static final int BLOCK = 8;
 
     // Types lie above the bits of a primitive's form, four bits each.
 
@@ -333,6 +337,10 @@ final class OneDnnProducts {
 
     /** Descriptor of the layout that products like best for a linear weight {@code [n, k]}; the caller's. */
     private static long favouriteLayout(int types, long n, long k) {
+        if (isPointwise(types) && typeB(types) == OneDnn.F32) {
+            // What oneDNN would choose depends on the number of rows, and serves other numbers by its reference.
+            return OneDnn.pixelWeightsDescInBlocks(OneDnn.F32, n, k);
+        }
         try (Made made = new Made()) {
             long source = made.keep(rows(types, typeA(types), TYPICAL_ROWS, k), OneDnn::memoryDescDestroy);
             long weights = made.keep(
