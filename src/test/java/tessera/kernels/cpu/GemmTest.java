@@ -112,6 +112,31 @@ class GemmTest {
         }
     }
 
+    /** Rows enough that B is copied where convolutions are faster. */
+    @Test
+    void productsOfManyRows() {
+        assumeTrue(OneDnn.finding().usable(), "there is no oneDNN for this processor");
+        for (boolean transposeB : new boolean[] {false, true}) {
+            for (int extra : new int[] {0, 3}) {
+                Case product = new Case(inBlocks(workers), false, transposeB, 300, 72, 136);
+                product.widen(extra);
+                for (boolean withBias : new boolean[] {false, true}) {
+                    product.withBias = withBias;
+                    for (Activation activation : Activation.values()) {
+                        product.activation = activation;
+                        for (Added added : Added.values()) {
+                            product.added = added;
+                            product.check();
+                        }
+                    }
+                }
+                product.widen(0);
+                product.widenB(3);
+                product.check();
+            }
+        }
+    }
+
     @Test
     void blocksHaveTheSameBitsOnEveryNumberOfThreads() {
         assumeTrue(OneDnn.finding().usable(), "there is no oneDNN for this processor");
@@ -119,9 +144,11 @@ class GemmTest {
                 Workers two = new Workers(2)) {
             for (int transposes = 0; transposes < 4; transposes++) {
                 for (long rows : new long[] {24, 500}) { // cut by columns, and by rows
-                    Case product =
-                            new Case(inBlocks(one), (transposes & 1) != 0, (transposes & 2) != 0, rows, 500, 900);
-                    assertArrayEquals(product.run(), product.run(inBlocks(two)), "transposes " + transposes);
+                    for (long columns : new long[] {500, 504}) { // of which whole eights are copied
+                        Case product = new Case(
+                                inBlocks(one), (transposes & 1) != 0, (transposes & 2) != 0, rows, columns, 904);
+                        assertArrayEquals(product.run(), product.run(inBlocks(two)), "transposes " + transposes);
+                    }
                 }
             }
         }

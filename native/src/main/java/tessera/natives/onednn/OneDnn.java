@@ -222,9 +222,9 @@ public final class OneDnn {
                 type, new long[] {1, channels, pixels, 1}, new long[] {pixels * channels, 1, channels, channels});
     }
 
-    /** Descriptor of the weight of a convolution of single pixels, a matrix of {@code outputs} rows. */
-    public static long pixelWeightsDesc(int type, long outputs, long inputs, long rowStride) {
-        return memoryDesc(type, new long[] {outputs, inputs, 1, 1}, new long[] {rowStride, 1, 1, 1});
+    /** Descriptor of the weight of a convolution of single pixels, whose outputs and inputs are so many elements apart. */
+    public static long pixelWeightsDesc(int type, long outputs, long inputs, long outputStride, long inputStride) {
+        return memoryDesc(type, new long[] {outputs, inputs, 1, 1}, new long[] {outputStride, inputStride, 1, 1});
     }
 
     /** The same of a layout that the primitive chooses. */
