@@ -32,8 +32,7 @@ import tessera.nn.inference.Student;
  *
  * <pre>{@code ./tessera bench EnduranceBenchmark -p passes=10000 -p precision=f32}</pre>
  *
- * <p>10 000 passes take a quarter of an hour or more. Training is run as long by the test {@code EnduranceTest} with {@code
- * -Dtessera.endurance.steps=10000}.
+ * <p>10 000 passes take a quarter of an hour or more. Training is run as long by the test {@code EnduranceTest}.
  */
 @State(Scope.Benchmark)
 @BenchmarkMode(Mode.SingleShotTime)

@@ -16,9 +16,9 @@ import tessera.kernels.DType;
 import tessera.kernels.Device;
 import tessera.nn.MaskStrategy;
 
-/** Many steps of training of small networks: what stays behind. The property {@code tessera.endurance.steps} asks for more of them. */
+/** Ten thousand steps of training of small networks: what stays behind. */
 class EnduranceTest {
-    private static final int STEPS = Integer.getInteger("tessera.endurance.steps", 1500);
+    private static final int STEPS = 10_000;
     /** Steps after which all memory was asked for and most code is compiled. */
     private static final int WARM = STEPS / 2;
     /** What the Java heap and its compiler may grow by meanwhile; 10 000 steps that each lost a tensor of 4 KB lost 40 MB. */

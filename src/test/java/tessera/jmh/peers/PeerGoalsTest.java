@@ -136,6 +136,43 @@ class PeerGoalsTest {
     }
 
     @Test
+    void aPeerThatIsWrongIsToldAndDecidesNothing() {
+        PeerResults results = new PeerResults();
+        results.add(row(Kind.FORWARD, .75, "Tessera", "", "int8", 40, null, 400, 0));
+        results.add(row(Kind.FORWARD, .75, "PyTorch", "", "int8", 80, .5, 200, 0));
+        results.add(wrong(row(Kind.FORWARD, .75, "ONNX Runtime", "", "int8", 30, 1.3, 600, 0)));
+        Goal goal = PeerGoals.of(results).getFirst();
+        Close.within(requireNonNull(goal.value()), .5, 1e-12, goal.toString());
+        assertEquals(PeerGoals.MET, goal.verdict());
+        assertEquals(
+                "Tessera int8 40.0 ms, PyTorch int8 80.0 ms, ONNX Runtime int8 30.0 ms with a wrong result",
+                goal.detail());
+    }
+
+    private static Row wrong(Row row) {
+        return new Row(
+                row.group(),
+                row.work(),
+                row.kind(),
+                row.batch(),
+                row.ratio(),
+                row.ensemble(),
+                row.tokens(),
+                row.library(),
+                row.mode(),
+                row.precision(),
+                row.p20Ms(),
+                row.p50Ms(),
+                row.p80Ms(),
+                row.ours(),
+                row.gflops(),
+                row.gbs(),
+                row.share(),
+                .25,
+                false);
+    }
+
+    @Test
     void lostAccuracyIsThatOfInt8InPoints() {
         holds("points", "videomae, 8 x 84 x 84, int8, 5-shot", .4, .5, PeerGoals.MET);
         assertFalse(PeerGoals.of(results()).stream().anyMatch(goal -> goal.of().contains("bf16, 5-shot")));

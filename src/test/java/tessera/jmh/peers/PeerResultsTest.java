@@ -103,12 +103,27 @@ class PeerResultsTest {
         List<String> lines = Files.readAllLines(folder.resolve("new").resolve("here.csv"));
         assertEquals(5, lines.size());
         assertTrue(lines.get(0).startsWith("group,work,kind,batch,"), lines.get(0));
+        assertTrue(lines.get(0).endsWith(",difference,agrees,processor"), lines.get(0));
+        assertTrue(lines.get(4).endsWith(",,true,\"a \"\"fast\"\" one\""), lines.get(4));
         assertTrue(
                 lines.get(1).startsWith("inference,\"forward B 1, rho .75\",forward,1,0.75,1,392,Tessera,,f32,"),
                 lines.get(1));
         try (Stream<Path> files = Files.list(folder.resolve("new"))) {
             assertEquals(2, files.count(), "nothing is left of what was written beside");
         }
+    }
+
+    /** What a peer computes wrong in bytes says nothing of us; that its f32 is not ours may. */
+    @Test
+    void aRunFailsWhereAResultOfOursMayBeWrong() {
+        PeerResults results = results();
+        assertEquals(1, results.disagreeing().size());
+        assertFalse(results.failed());
+        results.add(row("forward B 1, rho 0", "PyTorch", "f32", 600, 1.02, false));
+        assertTrue(results.failed());
+        PeerResults own = new PeerResults();
+        own.add(row("forward B 1, rho 0", "Tessera", "int8", 600, null, false));
+        assertTrue(own.failed());
     }
 
     @Test

@@ -27,6 +27,8 @@ import tessera.natives.onednn.OneDnnException;
 
 /** What oneDNN and the checks before it refuse. */
 class OneDnnProductsTest {
+    private static final int FLOATS = OneDnnProducts.types(OneDnn.F32, OneDnn.F32, OneDnn.F32);
+
     /** Types of which there is no product. */
     private static final int NONSENSE = OneDnnProducts.types(OneDnn.S8, OneDnn.BF16, OneDnn.F32);
 
@@ -92,6 +94,63 @@ class OneDnnProductsTest {
         try (Arena arena = Arena.ofConfined()) {
             MemorySegment told = (MemorySegment) call.invokeExact((SegmentAllocator) arena);
             return told.getAtIndex(ValueLayout.JAVA_LONG, 7);
+        }
+    }
+
+    /** An output of an input lies where the descriptor says. */
+    @Test
+    void weightsOfConvolutionsLieInBlocks() {
+        assumeTrue(OneDnn.finding().usable(), OneDnn.finding().toString());
+        int outputs = 24;
+        int inputs = 40;
+        try (Arena arena = Arena.ofConfined()) {
+            MemorySegment w = arena.allocate((long) outputs * inputs * Float.BYTES, 64);
+            for (int i = 0; i < outputs * inputs; i++) {
+                w.setAtIndex(ValueLayout.JAVA_FLOAT, i, i);
+            }
+            try (Gemm.Weight weight = OneDnnProducts.packed(
+                    FLOATS | OneDnnProducts.POINTWISE,
+                    new HostMemory(),
+                    DType.F32,
+                    outputs,
+                    inputs,
+                    0,
+                    OneDnn.F32,
+                    w,
+                    inputs)) {
+                for (int o = 0; o < outputs; o++) {
+                    for (int i = 0; i < inputs; i++) {
+                        int at = (o / 8 * (inputs / 8) + i / 8) * 64 + i % 8 * 8 + o % 8;
+                        assertEquals(o * inputs + i, weight.data.getAtIndex(ValueLayout.JAVA_FLOAT, at));
+                    }
+                }
+            }
+        }
+    }
+
+    /** oneDNN has loops for these weights whatever the number of rows; its reference would take a thousand times as long. */
+    @Test
+    void convolutionsAreNeverTheReference() {
+        assumeTrue(OneDnn.finding().usable() && OneDnn.isLimitedToAvx2(), "this processor takes no convolutions");
+        long engine = OneDnn.engineCreate();
+        for (long[] size : new long[][] {{8, 8}, {64, 448}, {128, 512}, {384, 1536}, {1152, 384}, {400, 384}}) {
+            for (long rows = 1; rows < 300; rows += rows < 64 ? 1 : 13) {
+                try (Made made = new Made()) {
+                    long x = made.keep(OneDnn.pixelsDesc(OneDnn.F32, rows, size[1]), OneDnn::memoryDescDestroy);
+                    long y = made.keep(OneDnn.pixelsDesc(OneDnn.F32, rows, size[0]), OneDnn::memoryDescDestroy);
+                    long w = made.keep(
+                            OneDnn.pixelWeightsDescInBlocks(OneDnn.F32, size[0], size[1]), OneDnn::memoryDescDestroy);
+                    long bias = made.keep(OneDnn.vectorDesc(size[0]), OneDnn::memoryDescDestroy);
+                    for (boolean sum : new boolean[] {false, true}) {
+                        long attr = made.keep(OneDnn.attrCreate(sum, sum ? 0 : y, false), OneDnn::attrDestroy);
+                        long desc = made.keep(
+                                OneDnn.pixelConvolutionDescCreate(engine, x, w, bias, y, attr),
+                                OneDnn::primitiveDescDestroy);
+                        String chosen = OneDnn.implementation(desc);
+                        assertTrue(chosen.startsWith("jit"), rows + " x " + size[0] + " of " + size[1] + ": " + chosen);
+                    }
+                }
+            }
         }
     }
 

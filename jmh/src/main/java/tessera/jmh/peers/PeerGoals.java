@@ -98,15 +98,14 @@ final class PeerGoals {
                 .toList();
     }
 
-    /** The largest of our ratios to some peers of a work in our precision, or null. */
-    private @Nullable Row nearest(Row ours, Predicate<Row> peers) {
+    /** Some peers of a work in our precision. */
+    private List<Row> peers(Row ours, Predicate<Row> which) {
         return rows.stream()
                 .filter(row -> row.work().equals(ours.work())
                         && row.precision().equals(ours.precision())
                         && row.ours() != null
-                        && peers.test(row))
-                .max(Comparator.comparingDouble(PeerGoals::ratio))
-                .orElse(null);
+                        && which.test(row))
+                .toList();
     }
 
     private static double ratio(Row row) {
@@ -114,18 +113,26 @@ final class PeerGoals {
         return ours == null ? Double.NaN : ours;
     }
 
-    private void beside(String goal, Row ours, Predicate<Row> peers, @Nullable Double target) {
-        Row peer = nearest(ours, peers);
-        add(
-                goal,
-                ours.work(),
-                peer == null ? null : peer.ours(),
-                target,
-                true,
-                peer == null
-                        ? ""
-                        : ours.contender() + " " + PeerTables.milliseconds(ours.p50Ms()) + " ms, " + peer.contender()
-                                + " " + PeerTables.milliseconds(peer.p50Ms()) + " ms");
+    /** Holds our time against that of the fastest peer whose result is right; those that are wrong are told beside. */
+    private void beside(String goal, Row ours, Predicate<Row> which, @Nullable Double target) {
+        List<Row> peers = peers(ours, which);
+        Row nearest = peers.stream()
+                .filter(Row::agrees)
+                .max(Comparator.comparingDouble(PeerGoals::ratio))
+                .orElse(null);
+        List<String> parts = new ArrayList<>();
+        if (!peers.isEmpty()) {
+            parts.add(time(ours));
+        }
+        if (nearest != null) {
+            parts.add(time(nearest));
+        }
+        peers.stream().filter(row -> !row.agrees()).forEach(row -> parts.add(time(row) + " with a wrong result"));
+        add(goal, ours.work(), nearest == null ? null : nearest.ours(), target, true, String.join(", ", parts));
+    }
+
+    private static String time(Row row) {
+        return row.contender() + " " + PeerTables.milliseconds(row.p50Ms()) + " ms";
     }
 
     private void missing(String goal, @Nullable Double target, boolean atMost) {

@@ -5,11 +5,14 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Collection;
 import java.util.LinkedHashMap;
 import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
+import java.util.stream.Collectors;
+import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 import tessera.distill.report.Json;
 import tessera.jmh.ResultsFile;
@@ -126,6 +129,12 @@ final class PeerResults {
         return rows().stream().filter(row -> !row.agrees()).toList();
     }
 
+    /** Whether a result of ours may be wrong: one in bytes or bf16 is, or a peer's in f32 is another than ours. */
+    boolean failed() {
+        return disagreeing().stream()
+                .anyMatch(row -> row.library().equals(OwnPeer.NAME) || row.precision().equals(Precision.F32.text()));
+    }
+
     /** Writes {@code file} and beside it a table of the same name that ends in {@code .csv}. */
     void write(Path file) {
         file().write(file);
@@ -152,14 +161,17 @@ final class PeerResults {
                 .list("rows", rows());
     }
 
-    /** A header and the rows, RFC 4180. */
+    /** A header and the rows, each with what is said about the whole, so that tables of several machines can be joined; RFC 4180. */
     String csv() {
-        StringBuilder text = new StringBuilder(String.join(",", Row.columns())).append('\n');
-        rows().forEach(row -> text.append(String.join(
-                        ",",
-                        row.cells().values().stream().map(PeerResults::quoted).toList()))
-                .append('\n'));
+        StringBuilder text = new StringBuilder(line(Row.columns(), about.keySet()));
+        rows().forEach(row -> text.append(line(row.cells().values(), about.values())));
         return text.toString();
+    }
+
+    private static String line(Collection<String> cells, Collection<String> about) {
+        return Stream.concat(cells.stream(), about.stream())
+                .map(PeerResults::quoted)
+                .collect(Collectors.joining(",", "", "\n"));
     }
 
     private static String quoted(String cell) {

@@ -173,28 +173,25 @@ public abstract sealed class Gemm permits OneDnnGemm, JavaGemm {
     }
 
     /**
-     * {@code y = act(x W^T + bias + addend)} with x {@code [m, k]}, rows {@code ldx} elements apart, and y {@code [m, n]}, on
-     * all workers.
+     * {@code y = act(x W^T + bias + addend)} with x {@code [m, k]} and y {@code [m, n]}, both without gaps, on all workers.
      */
     final void linear(
             long m,
             MemorySegment x,
-            long ldx,
             Weight weight,
             @Nullable MemorySegment bias,
             @Nullable MemorySegment addend,
             Activation activation,
-            MemorySegment y,
-            long ldy) {
+            MemorySegment y) {
         DType type = weight.type;
-        checkMatrix(type, "x", m, weight.k, x, ldx);
-        checkMatrix(type, "y", m, weight.n, y, ldy);
-        checkAdded(type, m, weight.n, ldy, bias, addend);
-        if (m == 0 || weight.n == 0) {
+        long n = weight.n;
+        checkMatrix(type, "x", m, weight.k, x, weight.k);
+        checkMatrix(type, "y", m, n, y, n);
+        checkAdded(type, m, n, n, bias, addend);
+        if (m == 0 || n == 0) {
             return;
         }
-        long n = weight.n;
-        MatmulShape shape = new MatmulShape(false, false, m, n, weight.k, ldx, n, ldy);
+        MatmulShape shape = new MatmulShape(false, false, m, n, weight.k, weight.k, n, n);
         Product whole = new Product(type, shape, x, weight.data, weight.layout, bias, addend, activation, y);
         workers.repeatableFor(m, grain(n, weight.k), (worker, from, to) -> multiply(whole, from, to, 0, n), weight);
     }

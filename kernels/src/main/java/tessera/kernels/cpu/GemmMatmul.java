@@ -73,13 +73,11 @@ public final class GemmMatmul implements Matmul {
         gemm.linear(
                 m,
                 x.segment(),
-                packed.k(),
                 packed,
                 segment(epilogue.bias()),
                 segment(epilogue.addend()),
                 epilogue.activation(),
-                y.segment(),
-                packed.n());
+                y.segment());
     }
 
     @Override

@@ -29,10 +29,14 @@ final class OneDnnProducts {
     private OneDnnProducts() {}
 
     /**
-     * With the types of a product by {@link #linear}: it is made as the convolution of single pixels, for which oneDNN keeps a weight laid out
-     * where its matmul lays it out anew in each call, as it does for bytes with AVX2.
+     * With the types of a product by {@link #linear}: it is made as the convolution of single pixels. With AVX2 oneDNN keeps a weight of bytes
+     * laid out for it, which its matmul lays out anew in each call, and its loops for f32 take .8 to .9 of its matmul's time. In f32 outputs
+     * and inputs are multiples of {@value #BLOCK}: for others there is only oneDNN's reference, a thousand times slower.
      */
     static final int POINTWISE = 1 << 20;
+
+    /** Outputs and inputs of a block of an f32 weight of a convolution. */
+    static final int BLOCK = 8;
 
     // Types lie above the bits of a primitive's form, four bits each.
 
@@ -282,11 +286,18 @@ final class OneDnnProducts {
             OneDnn.memoryDescDestroy(layout);
             throw e;
         }
-        try {
-            pack(types, stored, w, ldw, weight);
+        try (Made made = new Made()) {
+            long plain = made.keep(
+                    isPointwise(types)
+                            ? OneDnn.pixelWeightsDesc(stored, n, k, ldw, 1)
+                            : OneDnn.matrixDesc(stored, k, n, 1, ldw),
+                    OneDnn::memoryDescDestroy);
+            copy(plain, w.address(), layout, weight.data.address());
         } catch (RuntimeException | Error e) {
             weight.close();
             throw e;
+        } finally {
+            Reference.reachabilityFence(w);
         }
         return weight;
     }
@@ -296,26 +307,53 @@ final class OneDnnProducts {
         return (bytes + LINE - 1) / LINE * LINE;
     }
 
-    private static void pack(int types, int type, MemorySegment w, long ldw, Gemm.Weight weight) {
+    /**
+     * The same product with its B laid out for convolutions in {@code memory}, for rows enough to be worth a copy of B; A, the addend and C
+     * have no gaps, B is whole and plain, and its sizes are multiples of {@link #BLOCK}.
+     *
+     * @param memory of as many f32 as B has, from a cache line on
+     * @param layout of {@link OneDnn#pixelWeightsDescInBlocks}; the caller keeps it while the product is used
+     */
+    static Gemm.Product packed(Gemm.Product product, MemorySegment memory, long layout) {
+        MatmulShape shape = product.shape();
+        long n = shape.n();
+        long k = shape.k();
+        long ofOutputs = shape.transposeB() ? shape.ldb() : 1;
+        long ofInputs = shape.transposeB() ? 1 : shape.ldb();
+        try (Made made = new Made()) {
+            long plain = made.keep(
+                    OneDnn.pixelWeightsDesc(OneDnn.F32, n, k, ofOutputs, ofInputs), OneDnn::memoryDescDestroy);
+            copy(plain, product.b().address(), layout, memory.address());
+        } finally {
+            Reference.reachabilityFence(product);
+        }
+        return new Gemm.Product(
+                product.type(),
+                new MatmulShape(false, false, shape.m(), n, k, k, n, n),
+                product.a(),
+                memory,
+                layout,
+                product.bias(),
+                product.addend(),
+                product.activation(),
+                product.c());
+    }
+
+    /** Copies a matrix from one layout to another. */
+    private static void copy(long from, long address, long to, long target) {
         int threads = OneDnn.threads();
         Context context = CONTEXTS.borrow();
         OneDnn.setThreads(1);
         try (Made made = new Made();
                 Arena arena = Arena.ofConfined()) {
-            long stored = made.keep(
-                    isPointwise(types)
-                            ? OneDnn.pixelWeightsDesc(type, weight.n, weight.k, ldw)
-                            : OneDnn.matrixDesc(type, weight.k, weight.n, 1, ldw),
-                    OneDnn::memoryDescDestroy);
             long attr = made.keep(OneDnn.attrCreate(false, 0, false), OneDnn::attrDestroy);
-            long desc = made.keep(
-                    OneDnn.reorderDescCreate(stored, weight.layout, ENGINE, attr), OneDnn::primitiveDescDestroy);
+            long desc = made.keep(OneDnn.reorderDescCreate(from, to, ENGINE, attr), OneDnn::primitiveDescDestroy);
             long reorder = made.keep(OneDnn.primitiveCreate(desc), OneDnn::primitiveDestroy);
             long scratch = OneDnn.primitiveDescMemory(desc, OneDnn.QUERY_SCRATCHPAD);
             long scratchAddress = context.scratch(OneDnn.memoryDescSize(scratch));
             long[] memories = {
-                made.keep(OneDnn.memoryCreate(stored, ENGINE, w.address()), OneDnn::memoryDestroy),
-                made.keep(OneDnn.memoryCreate(weight.layout, ENGINE, weight.data.address()), OneDnn::memoryDestroy),
+                made.keep(OneDnn.memoryCreate(from, ENGINE, address), OneDnn::memoryDestroy),
+                made.keep(OneDnn.memoryCreate(to, ENGINE, target), OneDnn::memoryDestroy),
                 made.keep(OneDnn.memoryCreate(scratch, ENGINE, scratchAddress), OneDnn::memoryDestroy)
             };
             int[] numbers = {OneDnn.ARG_SRC, OneDnn.ARG_DST, OneDnn.ARG_SCRATCHPAD};
@@ -327,12 +365,15 @@ final class OneDnnProducts {
         } finally {
             CONTEXTS.giveBack(context);
             OneDnn.setThreads(threads);
-            Reference.reachabilityFence(w);
         }
     }
 
     /** Descriptor of the layout that products like best for a linear weight {@code [n, k]}; the caller's. */
     private static long favouriteLayout(int types, long n, long k) {
+        if (isPointwise(types) && typeB(types) == OneDnn.F32) {
+            // What oneDNN would choose depends on the number of rows, and serves other numbers by its reference.
+            return OneDnn.pixelWeightsDescInBlocks(OneDnn.F32, n, k);
+        }
         try (Made made = new Made()) {
             long source = made.keep(rows(types, typeA(types), TYPICAL_ROWS, k), OneDnn::memoryDescDestroy);
             long weights = made.keep(

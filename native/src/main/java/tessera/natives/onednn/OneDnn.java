@@ -40,6 +40,9 @@ public final class OneDnn {
     public static final int S8 = 5;
     public static final int U8 = 6;
     public static final int FORMAT_ANY = 1;
+    /** Weights of a convolution in blocks of eight outputs of eight inputs each ({@code dnnl_OIhw8i8o}). */
+    private static final int FORMAT_OIHW_8I8O = 107;
+
     public static final int GELU_ERF = 0x31;
     public static final int BINARY_ADD = 0x1fff0;
     public static final int ARG_SRC = 1;
@@ -219,14 +222,22 @@ public final class OneDnn {
                 type, new long[] {1, channels, pixels, 1}, new long[] {pixels * channels, 1, channels, channels});
     }
 
-    /** Descriptor of the weight of a convolution of single pixels, a matrix of {@code outputs} rows. */
-    public static long pixelWeightsDesc(int type, long outputs, long inputs, long rowStride) {
-        return memoryDesc(type, new long[] {outputs, inputs, 1, 1}, new long[] {rowStride, 1, 1, 1});
+    /** Descriptor of the weight of a convolution of single pixels, whose outputs and inputs are so many elements apart. */
+    public static long pixelWeightsDesc(int type, long outputs, long inputs, long outputStride, long inputStride) {
+        return memoryDesc(type, new long[] {outputs, inputs, 1, 1}, new long[] {outputStride, inputStride, 1, 1});
     }
 
     /** The same of a layout that the primitive chooses. */
     public static long pixelWeightsDescAny(int type, long outputs, long inputs) {
         return memoryDescAny(type, new long[] {outputs, inputs, 1, 1});
+    }
+
+    /**
+     * The same in blocks of eight inputs of eight outputs: an output o of input i lies at
+     * {@code ((o / 8) * (inputs / 8) + i / 8) * 64 + i % 8 * 8 + o % 8}. Both numbers are multiples of 8.
+     */
+    public static long pixelWeightsDescInBlocks(int type, long outputs, long inputs) {
+        return memoryDescOf(type, new long[] {outputs, inputs, 1, 1}, FORMAT_OIHW_8I8O);
     }
 
     private static long memoryDesc(int type, long[] dims, long[] strides) {
@@ -240,9 +251,13 @@ public final class OneDnn {
     }
 
     private static long memoryDescAny(int type, long[] dims) {
+        return memoryDescOf(type, dims, FORMAT_ANY);
+    }
+
+    private static long memoryDescOf(int type, long[] dims, int format) {
         try (Arena arena = Arena.ofConfined()) {
             long numbers = arena.allocateFrom(JAVA_LONG, dims).address();
-            return MEMORY_DESC_CREATE_WITH_TAG.create(dims.length, numbers, type, FORMAT_ANY);
+            return MEMORY_DESC_CREATE_WITH_TAG.create(dims.length, numbers, type, format);
         }
     }
 
@@ -430,6 +445,11 @@ public final class OneDnn {
     /** Whether this processor has AVX2, by which bytes are multiplied with sums of pairs in 16 bits, which saturate. */
     public static boolean hasInt8InPairs() {
         return (isa() & ISA_AVX2) != 0;
+    }
+
+    /** Whether AVX2 is the widest that the library uses, with or without products of bytes. */
+    public static boolean isLimitedToAvx2() {
+        return (isa() & (ISA_AVX2 | ISA_AVX512)) == ISA_AVX2;
     }
 
     /** Whether this processor multiplies bf16 and adds up in f32 in one instruction (AVX512_BF16 or AMX). */
