@@ -141,7 +141,7 @@ class BrokenClipsTest {
     }
 
     private void leftOut(List<String> told, String file, String command, Object[] words) throws IOException {
-        String note = Shell.shown(words);
+        String note = Shell.shown(() -> Shell.succeed(words));
         assertEquals(1, note.lines().count(), note);
         assertTrue(note.startsWith("load: 1 of " + CLIPS + " clips left out; the first: "), note);
         told.forEach(part -> assertTrue(note.contains(part), () -> "no '" + part + "' in: " + note));

@@ -478,16 +478,16 @@ class EvaluateTest {
                 words("--head", head, "--report", folder.resolve("none").resolve("page.html")));
         Shell.refuse(List.of("pass either --clips DIR, or --egosim"), "evaluate", "--student", student, "--head", head);
         Path foreign = OwnClips.write(folder.resolve("foreign"), 1, "dark", "green");
-        Shell.refuse(
+        String shown = Shell.shown(() -> Shell.refuse(
                 List.of("head 'action' knows no 'green'", "[bright, dark, grey]"),
                 "evaluate",
                 "--student",
                 student,
                 "--head",
                 head,
-                "--quiet",
                 "--clips",
-                foreign);
+                foreign));
+        assertFalse(shown.contains("evaluate"), () -> "looked at clips first: " + shown);
         for (String views : List.of("2x2", "0x1", "x", "3", "1x1x1")) {
             Shell.Outcome outcome = Shell.run(words("--head", head, "--views", views));
             assertEquals(2, outcome.code(), outcome.err());

@@ -42,13 +42,13 @@ final class Shell {
         return outcome.out;
     }
 
-    /** Runs a command that must succeed, and returns what it showed beside its result: progress and notes, which go past {@link Outcome}. */
-    static String shown(Object... words) {
+    /** What commands show beside their results, progress and notes, which go past {@link Outcome}. */
+    static String shown(Runnable commands) {
         PrintStream before = System.err;
         ByteArrayOutputStream shown = new ByteArrayOutputStream();
         System.setErr(new PrintStream(shown, true, StandardCharsets.UTF_8));
         try {
-            succeed(words);
+            commands.run();
         } finally {
             System.setErr(before);
         }

@@ -102,10 +102,11 @@ final class Adapt extends ToolCommand {
         print(result, to -> {
             to.println(result.student());
             to.printf(
-                    "from %d clips by %s: %d steps each, then %d%n",
+                    "from %d clips, taught by %s: %d steps%s, then %d%n",
                     result.clips(),
                     String.join(" and ", result.modalities()),
                     result.pretrainingSteps(),
+                    result.modalities().size() == 1 ? "" : " each",
                     result.distillationSteps());
         });
     }

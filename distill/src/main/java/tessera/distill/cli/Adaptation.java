@@ -234,7 +234,11 @@ record Adaptation(Path videos, Path out, @Nullable Path start, boolean skipBroke
                 : distillation.stage(teachers, clips);
         Path student = Trainer.run(stage, out, context.startingFrom(origin));
         return new Result(
-                student, clips.size(), modalities.stream().map(Modality::id).toList(), steps, recipe.steps());
+                student,
+                clips.size(),
+                teachers.keySet().stream().map(Modality::id).toList(),
+                steps,
+                recipe.steps());
     }
 
     /** The same model of another modality. */

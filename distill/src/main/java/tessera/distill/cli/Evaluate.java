@@ -18,6 +18,7 @@ import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
 import tessera.distill.data.ClipSet;
 import tessera.distill.data.Geometry;
+import tessera.distill.data.HeadLabels;
 import tessera.distill.data.Modality;
 import tessera.distill.data.ModalityFolders;
 import tessera.distill.data.SampleLayout;
@@ -185,7 +186,10 @@ final class Evaluate extends ToolCommand {
             Geometry seen = Clips.geometry(input.frames(), input.height(), modality);
             try (ClipSet set = clips(seen, modality, context);
                     @Nullable ClipSet held = held(seen, modality, set, context)) {
-                requireLabels(set);
+                requireLabels(judged, set);
+                if (held != null) {
+                    requireLabels(judged, held);
+                }
                 Evaluation.Tail tail = tail(judged, modality);
                 List<Looked> looked = look(judged, predictor, modality, seen, set, held, tail, context);
                 Map<String, AdaptiveHeads.Judged> ensembles =
@@ -335,11 +339,18 @@ final class Evaluate extends ToolCommand {
                 context);
     }
 
-    private void requireLabels(ClipSet set) {
+    /** Refuses clips of classes that a head does not know before they are looked at. */
+    private void requireLabels(Student judged, ClipSet set) {
         for (String name : names) {
             if (!set.heads().contains(name)) {
                 throw new IllegalArgumentException("--heads: the clips have no labels for '" + name + "' but for "
                         + set.heads() + "; write them into labels.csv beside the clips, or judge other heads");
+            }
+        }
+        for (Head head : judged.heads()) {
+            if (set.heads().contains(head.name())) {
+                HeadLabels own = set.head(head.name());
+                HeadLogits.numbered(head.name(), head.labels(), own.classes(), own.ofClip());
             }
         }
     }

@@ -352,9 +352,9 @@ final class SweepCommand extends ToolCommand {
             case HEAD -> {
                 Head judging = reference.student().heads().getFirst();
                 HeadLabels labels = set.head(judging.name());
-                HeadLogits none =
-                        new HeadLogits(judging.name(), judging.labels(), new double[set.size()][judging.classes()]);
-                yield new HeadJudge(looked, none.numbered(labels.classes(), labels.ofClip()), seed);
+                int[] numbers =
+                        HeadLogits.numbered(judging.name(), judging.labels(), labels.classes(), labels.ofClip());
+                yield new HeadJudge(looked, numbers, seed);
             }
             case AGREEMENT -> new AgreementJudge(reference, looked, seed);
         };

@@ -80,6 +80,18 @@ public record HeadLogits(String head, List<String> labels, double[][] values) {
             throw new IllegalArgumentException("head '" + head + "': " + values.length + " clips have scores and "
                     + ofClip.length + " have labels; pass one label for each clip");
         }
+        return numbered(head, labels, classes, ofClip);
+    }
+
+    /**
+     * The same before there are scores.
+     *
+     * @param labels names of the head's classes, in order
+     * @param classes names of the classes that the clips' labels number
+     * @param ofClip class of each clip, a place in {@code classes}
+     * @throws IllegalArgumentException if the head does not know the class of a clip
+     */
+    public static int[] numbered(String head, List<String> labels, List<String> classes, int[] ofClip) {
         Map<String, Integer> places = new HashMap<>();
         for (int c = 0; c < labels.size(); c++) {
             places.putIfAbsent(labels.get(c), c);
