@@ -1,10 +1,11 @@
 package tessera.kernels.cpu.vector;
 
+import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.util.Random;
 
-/** Memory that runs of every length are read from. */
+/** Native memory that runs of every length are read from. */
 final class RandomRuns {
     /** Where runs begin, at no whole vector, and the longest. */
     static final int START = 3;
@@ -33,10 +34,10 @@ final class RandomRuns {
             boolean one = odd && random.nextInt(8) == 0;
             values[i] = one ? ODD[random.nextInt(ODD.length)] : (float) (20 * random.nextGaussian());
         }
-        return MemorySegment.ofArray(values);
+        return Arena.ofAuto().allocateFrom(ValueLayout.JAVA_FLOAT, values);
     }
 
     static MemorySegment copy(MemorySegment x) {
-        return MemorySegment.ofArray(x.toArray(ValueLayout.JAVA_FLOAT));
+        return Arena.ofAuto().allocateFrom(ValueLayout.JAVA_FLOAT, x.toArray(ValueLayout.JAVA_FLOAT));
     }
 }

@@ -3,17 +3,15 @@ package tessera.kernels.cpu.vector;
 import static tessera.kernels.cpu.vector.VectorMath.LANES;
 import static tessera.kernels.cpu.vector.VectorMath.SPECIES;
 import static tessera.kernels.cpu.vector.VectorMath.all;
-import static tessera.kernels.cpu.vector.VectorMath.first;
-import static tessera.kernels.cpu.vector.VectorMath.whole;
 
 import java.lang.foreign.MemorySegment;
+import java.util.Arrays;
 import jdk.incubator.vector.FloatVector;
-import jdk.incubator.vector.VectorMask;
 import tessera.kernels.cpu.Slots;
 
 /**
- * The exponentials of {@link VectorRuns} on an array of the heap, with the same bits. A loop over native memory takes a third longer with
- * 8 lanes, the copies there and back counted; that of GELU does not.
+ * The exponentials of {@link VectorRuns} on an array of the heap, with the same bits, for runs that {@link AddressRuns} does not take. A loop
+ * over segments takes a third longer with 8 lanes, the copies there and back counted; that of GELU does not.
  */
 final class HeapRuns extends HeapArray {
     /** Shortest run: the copies take as long as some twenty vectors. */
@@ -30,11 +28,17 @@ final class HeapRuns extends HeapArray {
         return LANES == 8 && n >= SHORTEST && n <= LONGEST;
     }
 
-    /** As {@link VectorRuns#exps}. */
+    /** As {@link VectorRuns#exps}, with a positive factor. */
     static float exps(MemorySegment x, long xStart, int n, float factor, float shift, MemorySegment y, long yStart) {
         HeapRuns runs = POOL.borrow();
+        int end = VectorScores.padded(n);
+        if (runs.values.length < end) {
+            runs.values = new float[end];
+        }
         runs.read(x, xStart, n);
-        float sum = exps(runs.values, n, factor, shift);
+        // Their exponentials are 0, which changes no sum, and there is no mask.
+        Arrays.fill(runs.values, n, end, Float.NEGATIVE_INFINITY);
+        float sum = exps(runs.values, end, factor, shift);
         runs.write(y, yStart, n);
         POOL.giveBack(runs);
         return sum;
@@ -44,18 +48,10 @@ final class HeapRuns extends HeapArray {
         FloatVector f = all(factor);
         FloatVector s = all(shift);
         FloatVector sum = all(0);
-        int end = whole(n);
-        for (int i = 0; i < end; i += LANES) {
+        for (int i = 0; i < n; i += LANES) {
             FloatVector e = VectorRuns.exp(FloatVector.fromArray(SPECIES, x, i).fma(f, s));
             e.intoArray(x, i);
             sum = sum.add(e);
-        }
-        if (end < n) {
-            VectorMask<Float> mask = first(n - end);
-            FloatVector e =
-                    VectorRuns.exp(FloatVector.fromArray(SPECIES, x, end, mask).fma(f, s));
-            e.intoArray(x, end, mask);
-            sum = sum.add(e, mask);
         }
         return VectorMath.sum(sum);
     }

@@ -1,12 +1,13 @@
 package tessera.kernels.cpu.vector;
 
+import static tessera.kernels.cpu.vector.Addresses.load;
+import static tessera.kernels.cpu.vector.Addresses.store;
 import static tessera.kernels.cpu.vector.VectorMath.LANES;
 import static tessera.kernels.cpu.vector.VectorMath.all;
-import static tessera.kernels.cpu.vector.VectorMath.load;
 import static tessera.kernels.cpu.vector.VectorMath.set;
-import static tessera.kernels.cpu.vector.VectorMath.store;
 
 import java.lang.foreign.MemorySegment;
+import java.lang.ref.Reference;
 import jdk.incubator.vector.FloatVector;
 import org.jspecify.annotations.Nullable;
 
@@ -17,30 +18,61 @@ import org.jspecify.annotations.Nullable;
 final class NormRows {
     private NormRows() {}
 
-    /** The rows r and r + 1, which begin at {@code start}. */
-    static void two(
+    /** The rows from {@code from} to {@code to}; the last of an odd number of them is computed twice. */
+    static void run(
             MemorySegment x,
-            long start,
+            long from,
+            long to,
             int n,
             double eps,
             MemorySegment gamma,
             MemorySegment beta,
             MemorySegment y,
             @Nullable MemorySegment mean,
+            @Nullable MemorySegment rstd) {
+        long count = (to - from) * n;
+        long atX = Addresses.of(x, from * n, count);
+        long atY = Addresses.of(y, from * n, count);
+        long scale = Addresses.of(gamma, 0, n);
+        long shift = Addresses.of(beta, 0, n);
+        long row = (long) n * Float.BYTES;
+        for (long r = from; r < to; r += 2) {
+            long second = Math.min(r + 1, to - 1);
+            long p = (r - from) * row;
+            long q = (second - from) * row;
+            two(atX + p, atX + q, n, eps, scale, shift, atY + p, atY + q, mean, rstd, r, second);
+        }
+        Reference.reachabilityFence(x);
+        Reference.reachabilityFence(gamma);
+        Reference.reachabilityFence(beta);
+        Reference.reachabilityFence(y);
+    }
+
+    private static void two(
+            long p,
+            long q,
+            int n,
+            double eps,
+            long gamma,
+            long beta,
+            long toP,
+            long toQ,
+            @Nullable MemorySegment mean,
             @Nullable MemorySegment rstd,
-            long r) {
-        long sums = sums(x, start, start + n, n);
+            long first,
+            long second) {
+        long sums = sums(p, q, n);
         float mean0 = first(sums) / n;
         float mean1 = second(sums) / n;
-        long squares = squares(x, start, start + n, n, mean0, mean1);
+        long squares = squares(p, q, n, mean0, mean1);
         float rstd0 = (float) (1 / Math.sqrt((double) first(squares) / n + eps));
         float rstd1 = (float) (1 / Math.sqrt((double) second(squares) / n + eps));
-        normalise(x, start, start + n, n, mean0, mean1, rstd0, rstd1, gamma, beta, y);
+        normalise(p, q, n, mean0, mean1, rstd0, rstd1, gamma, beta, toP, toQ);
         if (mean != null && rstd != null) {
-            set(mean, r, mean0);
-            set(mean, r + 1, mean1);
-            set(rstd, r, rstd0);
-            set(rstd, r + 1, rstd1);
+            set(mean, first, mean0);
+            set(mean, second, mean1);
+            set(rstd, first, rstd0);
+            set(rstd, second, rstd1);
         }
     }
 
@@ -57,30 +89,30 @@ final class NormRows {
         return Float.intBitsToFloat((int) pair);
     }
 
-    private static long sums(MemorySegment x, long p, long q, int n) {
+    private static long sums(long p, long q, int n) {
         FloatVector p0 = all(0);
         FloatVector p1 = p0;
         FloatVector q0 = p0;
         FloatVector q1 = p0;
         for (int i = 0; i < n; i += 2 * LANES) {
-            p0 = p0.add(load(x, p + i));
-            q0 = q0.add(load(x, q + i));
-            p1 = p1.add(load(x, p + i + LANES));
-            q1 = q1.add(load(x, q + i + LANES));
+            p0 = p0.add(load(p, i));
+            q0 = q0.add(load(q, i));
+            p1 = p1.add(load(p, i + LANES));
+            q1 = q1.add(load(q, i + LANES));
         }
         return pair(VectorMath.sum(p0.add(p1)), VectorMath.sum(q0.add(q1)));
     }
 
-    private static long squares(MemorySegment x, long p, long q, int n, float meanP, float meanQ) {
+    private static long squares(long p, long q, int n, float meanP, float meanQ) {
         FloatVector p0 = all(0);
         FloatVector p1 = p0;
         FloatVector q0 = p0;
         FloatVector q1 = p0;
         for (int i = 0; i < n; i += 2 * LANES) {
-            FloatVector a = load(x, p + i).sub(meanP);
-            FloatVector b = load(x, q + i).sub(meanQ);
-            FloatVector c = load(x, p + i + LANES).sub(meanP);
-            FloatVector d = load(x, q + i + LANES).sub(meanQ);
+            FloatVector a = load(p, i).sub(meanP);
+            FloatVector b = load(q, i).sub(meanQ);
+            FloatVector c = load(p, i + LANES).sub(meanP);
+            FloatVector d = load(q, i + LANES).sub(meanQ);
             p0 = a.fma(a, p0);
             q0 = b.fma(b, q0);
             p1 = c.fma(c, p1);
@@ -90,7 +122,6 @@ final class NormRows {
     }
 
     private static void normalise(
-            MemorySegment x,
             long p,
             long q,
             int n,
@@ -98,14 +129,17 @@ final class NormRows {
             float meanQ,
             float rstdP,
             float rstdQ,
-            MemorySegment gamma,
-            MemorySegment beta,
-            MemorySegment y) {
+            long gamma,
+            long beta,
+            long toP,
+            long toQ) {
         for (int i = 0; i < n; i += LANES) {
             FloatVector scale = load(gamma, i);
             FloatVector shift = load(beta, i);
-            store(load(x, p + i).sub(meanP).mul(rstdP).fma(scale, shift), y, p + i);
-            store(load(x, q + i).sub(meanQ).mul(rstdQ).fma(scale, shift), y, q + i);
+            FloatVector a = load(p, i);
+            FloatVector b = load(q, i);
+            store(a.sub(meanP).mul(rstdP).fma(scale, shift), toP, i);
+            store(b.sub(meanQ).mul(rstdQ).fma(scale, shift), toQ, i);
         }
     }
 }

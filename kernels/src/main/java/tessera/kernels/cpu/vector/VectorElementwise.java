@@ -81,9 +81,13 @@ public final class VectorElementwise extends ScalarElementwise {
             store(value(op, load(x, i)), y, i);
         }
         if (end < to) {
-            VectorMask<Float> mask = first((int) (to - end));
-            store(value(op, load(x, end, mask)), y, end, mask);
+            unaryRest(op, x, y, end, (int) (to - end));
         }
+    }
+
+    private static void unaryRest(UnaryOp op, MemorySegment x, MemorySegment y, long from, int count) {
+        VectorMask<Float> mask = first(count);
+        store(value(op, load(x, from, mask)), y, from, mask);
     }
 
     private static FloatVector value(UnaryOp op, FloatVector x) {
@@ -99,13 +103,25 @@ public final class VectorElementwise extends ScalarElementwise {
 
     private static void gelu(MemorySegment x, MemorySegment y, long from, long to) {
         long end = from + whole(to - from);
+        if (AddressRuns.USABLE) {
+            AddressRuns.gelu(x, y, from, end);
+        } else {
+            wholeGelu(x, y, from, end);
+        }
+        if (end < to) {
+            geluRest(x, y, end, (int) (to - end));
+        }
+    }
+
+    private static void wholeGelu(MemorySegment x, MemorySegment y, long from, long end) {
         for (long i = from; i < end; i += LANES) {
             store(VectorMath.gelu(load(x, i)), y, i);
         }
-        if (end < to) {
-            VectorMask<Float> mask = first((int) (to - end));
-            store(VectorMath.gelu(load(x, end, mask)), y, end, mask);
-        }
+    }
+
+    private static void geluRest(MemorySegment x, MemorySegment y, long from, int count) {
+        VectorMask<Float> mask = first(count);
+        store(VectorMath.gelu(load(x, from, mask)), y, from, mask);
     }
 
     @Override
@@ -133,9 +149,14 @@ public final class VectorElementwise extends ScalarElementwise {
             store(gradient(op, load(x, i), load(dy, i)), dx, i);
         }
         if (end < to) {
-            VectorMask<Float> mask = first((int) (to - end));
-            store(gradient(op, load(x, end, mask), load(dy, end, mask)), dx, end, mask);
+            gradientRest(op, x, dy, dx, end, (int) (to - end));
         }
+    }
+
+    private static void gradientRest(
+            UnaryOp op, MemorySegment x, MemorySegment dy, MemorySegment dx, long from, int count) {
+        VectorMask<Float> mask = first(count);
+        store(gradient(op, load(x, from, mask), load(dy, from, mask)), dx, from, mask);
     }
 
     private static FloatVector gradient(UnaryOp op, FloatVector x, FloatVector dy) {
@@ -154,7 +175,11 @@ public final class VectorElementwise extends ScalarElementwise {
 
     private static void geluBackward(MemorySegment x, MemorySegment dy, MemorySegment dx, long from, long to) {
         long end = from + whole(to - from);
-        geluGradient(x, dy, dx, from, end);
+        if (AddressRuns.USABLE) {
+            AddressRuns.geluGradient(x, dy, dx, from, end);
+        } else {
+            geluGradient(x, dy, dx, from, end);
+        }
         for (long i = end; i < to; i++) {
             VectorMath.set(dx, i, VectorMath.get(dy, i) * VectorMath.geluSlope(VectorMath.get(x, i)));
         }
@@ -263,11 +288,35 @@ public final class VectorElementwise extends ScalarElementwise {
             }
         }
         if (end < length) {
-            VectorMask<Float> mask = first(length - end);
-            FloatVector u = oneA ? firstA : load(a, aFrom + end, mask);
-            FloatVector v = oneB ? firstB : load(b, bFrom + end, mask);
-            store(value(op, u, v), y, yFrom + end, mask);
+            rest(
+                    op,
+                    a,
+                    oneA ? aFrom : aFrom + end,
+                    oneA,
+                    b,
+                    oneB ? bFrom : bFrom + end,
+                    oneB,
+                    y,
+                    yFrom + end,
+                    length - end);
         }
+    }
+
+    private static void rest(
+            BinaryOp op,
+            MemorySegment a,
+            long aFrom,
+            boolean oneA,
+            MemorySegment b,
+            long bFrom,
+            boolean oneB,
+            MemorySegment y,
+            long yFrom,
+            int count) {
+        VectorMask<Float> mask = first(count);
+        FloatVector u = oneA ? all(VectorMath.get(a, aFrom)) : load(a, aFrom, mask);
+        FloatVector v = oneB ? all(VectorMath.get(b, bFrom)) : load(b, bFrom, mask);
+        store(value(op, u, v), y, yFrom, mask);
     }
 
     private static FloatVector value(BinaryOp op, FloatVector a, FloatVector b) {

@@ -59,21 +59,27 @@ final class VectorInt8Rows {
     /** Writes bytes up to the largest with the zero {@link Int8Kernels#zero}, which the row's largest absolute value is farthest from. */
     static float quantise(MemorySegment x, long at, int k, int largest, MemorySegment bytes, long to) {
         int zero = Int8Kernels.zero(largest);
-        IntVector size = IntVector.zero(INTS);
-        IntVector other = size;
-        int i = 0;
-        for (; i <= k - 2 * LANES; i += 2 * LANES) {
-            size = size.max(size(load(x, at + i)));
-            other = other.max(size(load(x, at + i + LANES)));
+        int twos = k - k % (2 * LANES);
+        int size = largestSize(x, at, twos);
+        for (int i = twos; i < k; i++) {
+            size = Math.max(size, Float.floatToRawIntBits(get(x, at + i)) & SIZE);
         }
-        for (; i < k; i += LANES) {
-            size = size.max(size(load(x, at + i, first(Math.min(LANES, k - i)))));
-        }
-        float scale = scale(size.max(other).reduceLanes(VectorOperators.MAX), largest - zero);
+        float scale = scale(size, largest - zero);
         if (scale > 0) {
             write(x, at, k, 1 / scale, zero, bytes, to);
         }
         return scale;
+    }
+
+    /** Of whole pairs of vectors. */
+    private static int largestSize(MemorySegment x, long at, int end) {
+        IntVector size = IntVector.zero(INTS);
+        IntVector other = size;
+        for (int i = 0; i < end; i += 2 * LANES) {
+            size = size.max(size(load(x, at + i)));
+            other = other.max(size(load(x, at + i + LANES)));
+        }
+        return size.max(other).reduceLanes(VectorOperators.MAX);
     }
 
     /** Writes bytes of values that are in range whatever they round to. */
@@ -128,7 +134,10 @@ final class VectorInt8Rows {
         return farthest >= INFINITE ? Float.NaN : scale;
     }
 
-    /** {@code y = act(scale * x + bias + addend)}. */
+    /**
+     * {@code y = act(scale * x + bias + addend)}. Here too each loop is a method of its own, and so is what is left behind whole vectors, for
+     * the reason of {@link VectorRuns#vectorMax}.
+     */
     static void finish(
             MemorySegment x,
             long at,
@@ -141,27 +150,81 @@ final class VectorInt8Rows {
             MemorySegment y,
             long to) {
         int end = whole(n);
-        FloatVector factor = all(scale);
         if (gelu) {
-            for (int j = 0; j < end; j += LANES) {
-                FloatVector v = load(x, at + j).fma(factor, load(bias, biasFrom + j));
-                store(VectorMath.gelu(addend == null ? v : v.add(load(addend, to + j))), y, to + j);
-            }
+            finishGelu(x, at, end, scale, bias, biasFrom, addend, y, to);
         } else if (addend != null) {
-            for (int j = 0; j < end; j += LANES) {
-                store(load(x, at + j).fma(factor, load(bias, biasFrom + j)).add(load(addend, to + j)), y, to + j);
-            }
+            finish(x, at, end, scale, bias, biasFrom, addend, y, to);
         } else {
-            for (int j = 0; j < end; j += LANES) {
-                store(load(x, at + j).fma(factor, load(bias, biasFrom + j)), y, to + j);
-            }
+            finish(x, at, end, scale, bias, biasFrom, y, to);
         }
         if (end < n) {
-            VectorMask<Float> mask = first(n - end);
-            FloatVector v = load(x, at + end, mask).fma(factor, load(bias, biasFrom + end, mask));
-            v = addend == null ? v : v.add(load(addend, to + end, mask));
-            store(gelu ? VectorMath.gelu(v) : v, y, to + end, mask);
+            finishRest(x, at + end, n - end, scale, bias, biasFrom + end, addend, gelu, y, to + end);
         }
+    }
+
+    private static void finish(
+            MemorySegment x,
+            long at,
+            int end,
+            float scale,
+            MemorySegment bias,
+            long biasFrom,
+            MemorySegment y,
+            long to) {
+        FloatVector factor = all(scale);
+        for (int j = 0; j < end; j += LANES) {
+            store(load(x, at + j).fma(factor, load(bias, biasFrom + j)), y, to + j);
+        }
+    }
+
+    private static void finish(
+            MemorySegment x,
+            long at,
+            int end,
+            float scale,
+            MemorySegment bias,
+            long biasFrom,
+            MemorySegment addend,
+            MemorySegment y,
+            long to) {
+        FloatVector factor = all(scale);
+        for (int j = 0; j < end; j += LANES) {
+            store(load(x, at + j).fma(factor, load(bias, biasFrom + j)).add(load(addend, to + j)), y, to + j);
+        }
+    }
+
+    private static void finishGelu(
+            MemorySegment x,
+            long at,
+            int end,
+            float scale,
+            MemorySegment bias,
+            long biasFrom,
+            @Nullable MemorySegment addend,
+            MemorySegment y,
+            long to) {
+        FloatVector factor = all(scale);
+        for (int j = 0; j < end; j += LANES) {
+            FloatVector v = load(x, at + j).fma(factor, load(bias, biasFrom + j));
+            store(VectorMath.gelu(addend == null ? v : v.add(load(addend, to + j))), y, to + j);
+        }
+    }
+
+    private static void finishRest(
+            MemorySegment x,
+            long at,
+            int n,
+            float scale,
+            MemorySegment bias,
+            long biasFrom,
+            @Nullable MemorySegment addend,
+            boolean gelu,
+            MemorySegment y,
+            long to) {
+        VectorMask<Float> mask = first(n);
+        FloatVector v = load(x, at, mask).fma(all(scale), load(bias, biasFrom, mask));
+        v = addend == null ? v : v.add(load(addend, to, mask));
+        store(gelu ? VectorMath.gelu(v) : v, y, to, mask);
     }
 
     /**
@@ -180,27 +243,40 @@ final class VectorInt8Rows {
             int largest,
             MemorySegment bytes,
             long to) {
+        int end = whole(n);
+        int size = geluSize(x, at, end, scale, bias, biasFrom, offset);
+        if (end < n) {
+            size = Math.max(size, geluSizeOfRest(x, at + end, n - end, scale, bias, biasFrom + end, offset));
+        }
+        float step = scale(size, largest);
+        if (step > 0) {
+            write(x, at, n, 1 / step, 0, bytes, to);
+        }
+        return step;
+    }
+
+    /** {@code x = gelu(scale * x + bias) + offset} for whole vectors, and the largest size. */
+    private static int geluSize(
+            MemorySegment x, long at, int end, float scale, MemorySegment bias, long biasFrom, float offset) {
         IntVector size = IntVector.zero(INTS);
         FloatVector factor = all(scale);
-        int end = whole(n);
         for (int j = 0; j < end; j += LANES) {
             FloatVector v = VectorMath.gelu(load(x, at + j).fma(factor, load(bias, biasFrom + j)))
                     .add(offset);
             store(v, x, at + j);
             size = size.max(size(v));
         }
-        if (end < n) {
-            VectorMask<Float> mask = first(n - end);
-            FloatVector v = VectorMath.gelu(load(x, at + end, mask).fma(factor, load(bias, biasFrom + end, mask)))
-                    .add(offset);
-            store(v, x, at + end, mask);
-            size = size.max(size(v));
-        }
-        float step = scale(size.reduceLanes(VectorOperators.MAX), largest);
-        if (step > 0) {
-            write(x, at, n, 1 / step, 0, bytes, to);
-        }
-        return step;
+        return size.reduceLanes(VectorOperators.MAX);
+    }
+
+    /** The same of fewer than a vector; the lanes behind them hold the GELU of 0. */
+    private static int geluSizeOfRest(
+            MemorySegment x, long at, int n, float scale, MemorySegment bias, long biasFrom, float offset) {
+        VectorMask<Float> mask = first(n);
+        FloatVector v = VectorMath.gelu(load(x, at, mask).fma(all(scale), load(bias, biasFrom, mask)))
+                .add(offset);
+        store(v, x, at, mask);
+        return size(v).reduceLanes(VectorOperators.MAX);
     }
 
     /** Quantises a row of a weight, and writes its scale, NaN where a value is not finite, and the sum of its

@@ -59,10 +59,9 @@ public final class VectorNorms extends ScalarNorms {
         MemorySegment rstd = statistics == null ? null : statistics.rstd().segment();
         workers.repeatableFor(shape.rows(), grain(cols), (worker, from, to) -> {
             long r = from;
-            if (LANES <= 8 && cols % (2 * LANES) == 0) {
-                for (; r + 2 <= to && !FirstRuns.take(0); r += 2) {
-                    NormRows.two(x, r * cols, cols, eps, gamma, beta, y, mean, rstd, r);
-                }
+            if (Addresses.USABLE && LANES <= 8 && cols % (2 * LANES) == 0 && !FirstRuns.take(0)) {
+                NormRows.run(x, from, to, cols, eps, gamma, beta, y, mean, rstd);
+                r = to;
             }
             for (; r < to; r++) {
                 long row = r * cols;
@@ -99,10 +98,23 @@ public final class VectorNorms extends ScalarNorms {
             store(hat.fma(load(gamma, i), load(beta, i)), y, start + i);
         }
         if (end < n) {
-            VectorMask<Float> mask = first(n - end);
-            FloatVector hat = load(x, start + end, mask).sub(mean).mul(rstd);
-            store(hat.fma(load(gamma, end, mask), load(beta, end, mask)), y, start + end, mask);
+            normaliseRest(x, start, end, n, mean, rstd, gamma, beta, y);
         }
+    }
+
+    private static void normaliseRest(
+            MemorySegment x,
+            long start,
+            int end,
+            int n,
+            float mean,
+            float rstd,
+            MemorySegment gamma,
+            MemorySegment beta,
+            MemorySegment y) {
+        VectorMask<Float> mask = first(n - end);
+        FloatVector hat = load(x, start + end, mask).sub(mean).mul(rstd);
+        store(hat.fma(load(gamma, end, mask), load(beta, end, mask)), y, start + end, mask);
     }
 
     @Override
@@ -344,9 +356,14 @@ public final class VectorNorms extends ScalarNorms {
             store(load(y, row + i).mul(load(dy, row + i).sub(dot)), dx, row + i);
         }
         if (end < n) {
-            VectorMask<Float> mask = first(n - end);
-            store(load(y, row + end, mask).mul(load(dy, row + end, mask).sub(dot)), dx, row + end, mask);
+            softmaxBackwardRest(y, dy, row + end, n - end, dot, dx);
         }
+    }
+
+    private static void softmaxBackwardRest(
+            MemorySegment y, MemorySegment dy, long start, int n, float dot, MemorySegment dx) {
+        VectorMask<Float> mask = first(n);
+        store(load(y, start, mask).mul(load(dy, start, mask).sub(dot)), dx, start, mask);
     }
 
     private static void logSoftmaxBackwardRow(
@@ -357,8 +374,13 @@ public final class VectorNorms extends ScalarNorms {
             store(load(p, i).fma(minus, load(dy, row + i)), dx, row + i);
         }
         if (end < n) {
-            VectorMask<Float> mask = first(n - end);
-            store(load(p, end, mask).fma(minus, load(dy, row + end, mask)), dx, row + end, mask);
+            logSoftmaxBackwardRest(p, end, dy, row + end, n - end, sum, dx);
         }
+    }
+
+    private static void logSoftmaxBackwardRest(
+            MemorySegment p, int at, MemorySegment dy, long start, int n, float sum, MemorySegment dx) {
+        VectorMask<Float> mask = first(n);
+        store(load(p, at, mask).fma(all(-sum), load(dy, start, mask)), dx, start, mask);
     }
 }

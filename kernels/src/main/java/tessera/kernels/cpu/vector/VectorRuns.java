@@ -40,9 +40,13 @@ final class VectorRuns {
             store(load(x, xFrom + i).fma(a, load(y, yFrom + i)), y, yFrom + i);
         }
         if (end < length) {
-            VectorMask<Float> mask = first((int) (length - end));
-            store(load(x, xFrom + end, mask).fma(a, load(y, yFrom + end, mask)), y, yFrom + end, mask);
+            addRest(alpha, x, xFrom + end, y, yFrom + end, (int) (length - end));
         }
+    }
+
+    private static void addRest(float alpha, MemorySegment x, long xFrom, MemorySegment y, long yFrom, int count) {
+        VectorMask<Float> mask = first(count);
+        store(load(x, xFrom, mask).fma(all(alpha), load(y, yFrom, mask)), y, yFrom, mask);
     }
 
     /** {@code y = factor * x + shift} for n elements. */
@@ -54,9 +58,14 @@ final class VectorRuns {
             store(load(x, xStart + i).fma(f, s), y, yStart + i);
         }
         if (end < n) {
-            VectorMask<Float> mask = first(n - end);
-            store(load(x, xStart + end, mask).fma(f, s), y, yStart + end, mask);
+            affineRest(x, xStart + end, n - end, factor, shift, y, yStart + end);
         }
+    }
+
+    private static void affineRest(
+            MemorySegment x, long xStart, int n, float factor, float shift, MemorySegment y, long yStart) {
+        VectorMask<Float> mask = first(n);
+        store(load(x, xStart, mask).fma(all(factor), all(shift)), y, yStart, mask);
     }
 
     /** Sum of n elements. */
@@ -113,8 +122,10 @@ final class VectorRuns {
     }
 
     /**
-     * Both loops are methods of their own: one that the second compiler has not seen running when it compiles the other stays a call
-     * then, and is compiled later. Within one method it would be compiled as it stood, with an object for every vector.
+     * Both loops are methods of their own, as is in all loops here what is left behind whole vectors: one that the second compiler has not seen
+     * running when it compiles the other stays a call then, and is compiled later. Within one method it would be compiled as it stood, with
+     * an object for every vector; and where a method has so many operations that the compiler has no room for all of them (its limit of
+     * nodes: a mask takes more than anything else), it leaves the last as calls, with such objects too.
      */
     static float vectorMax(MemorySegment x, long start, int n) {
         int end = whole(n);
@@ -167,12 +178,36 @@ final class VectorRuns {
 
     static float vectorExps(
             MemorySegment x, long xStart, int n, float factor, float shift, MemorySegment y, long yStart) {
+        if (AddressRuns.take(n)) {
+            return AddressRuns.exps(x, xStart, n, factor, shift, y, yStart);
+        }
         return HeapRuns.take(n)
                 ? HeapRuns.exps(x, xStart, n, factor, shift, y, yStart)
                 : nativeExps(x, xStart, n, factor, shift, y, yStart);
     }
 
     static float nativeExps(
+            MemorySegment x, long xStart, int n, float factor, float shift, MemorySegment y, long yStart) {
+        return whole(n) == n
+                ? evenExps(x, xStart, n, factor, shift, y, yStart)
+                : unevenExps(x, xStart, n, factor, shift, y, yStart);
+    }
+
+    /** Of whole vectors, as attention has them: without a mask the method is half as long. */
+    private static float evenExps(
+            MemorySegment x, long xStart, int n, float factor, float shift, MemorySegment y, long yStart) {
+        FloatVector f = all(factor);
+        FloatVector s = all(shift);
+        FloatVector sum = all(0);
+        for (int i = 0; i < n; i += LANES) {
+            FloatVector e = exp(load(x, xStart + i).fma(f, s));
+            store(e, y, yStart + i);
+            sum = sum.add(e);
+        }
+        return VectorMath.sum(sum);
+    }
+
+    private static float unevenExps(
             MemorySegment x, long xStart, int n, float factor, float shift, MemorySegment y, long yStart) {
         FloatVector f = all(factor);
         FloatVector s = all(shift);
@@ -183,19 +218,18 @@ final class VectorRuns {
             store(e, y, yStart + i);
             sum = sum.add(e);
         }
-        if (end < n) {
-            VectorMask<Float> mask = first(n - end);
-            FloatVector e = exp(load(x, xStart + end, mask).fma(f, s));
-            store(e, y, yStart + end, mask);
-            sum = sum.add(e, mask);
-        }
-        return VectorMath.sum(sum);
+        VectorMask<Float> mask = first(n - end);
+        FloatVector e = exp(load(x, xStart + end, mask).fma(f, s));
+        store(e, y, yStart + end, mask);
+        return VectorMath.sum(sum.add(e, mask));
     }
 
     /** {@code y = y Phi(y)} for n elements. */
     static void gelu(MemorySegment y, long start, int n) {
         if (FirstRuns.take(n)) {
             FirstRuns.gelu(y, start, n);
+        } else if (AddressRuns.take(n)) {
+            AddressRuns.gelu(y, start, n);
         } else {
             vectorGelu(y, start, n);
         }
@@ -207,9 +241,13 @@ final class VectorRuns {
             store(VectorMath.gelu(load(y, start + i)), y, start + i);
         }
         if (end < n) {
-            VectorMask<Float> mask = first(n - end);
-            store(VectorMath.gelu(load(y, start + end, mask)), y, start + end, mask);
+            geluRest(y, start + end, n - end);
         }
+    }
+
+    private static void geluRest(MemorySegment y, long start, int n) {
+        VectorMask<Float> mask = first(n);
+        store(VectorMath.gelu(load(y, start, mask)), y, start, mask);
     }
 
     /**

@@ -169,9 +169,13 @@ final class VectorScores {
             store(load(x, start + i).mul(factor), x, start + i);
         }
         if (end < n) {
-            VectorMask<Float> mask = first(n - end);
-            store(load(x, start + end, mask).mul(factor), x, start + end, mask);
+            scaleRest(x, start + end, n - end, factor);
         }
+    }
+
+    private static void scaleRest(MemorySegment x, long start, int n, float factor) {
+        VectorMask<Float> mask = first(n);
+        store(load(x, start, mask).mul(factor), x, start, mask);
     }
 
     /**
@@ -207,10 +211,24 @@ final class VectorScores {
             store(d.mul(scale), ds, dsFrom + i);
         }
         if (end < n) {
-            VectorMask<Float> mask = first(n - end);
-            FloatVector d = load(ds, dsFrom + end).sub(dot).mul(load(p, pFrom + end));
-            store(add ? d.add(load(dbias, biasFrom + end, mask)) : d, dbias, biasFrom + end, mask);
-            store(d.mul(scale), ds, dsFrom + end);
+            gradientRest(p, pFrom + end, ds, dsFrom + end, n - end, dot, scale, dbias, biasFrom + end, add);
         }
+    }
+
+    private static void gradientRest(
+            MemorySegment p,
+            long pFrom,
+            MemorySegment ds,
+            long dsFrom,
+            int n,
+            float dot,
+            float scale,
+            MemorySegment dbias,
+            long biasFrom,
+            boolean add) {
+        VectorMask<Float> mask = first(n);
+        FloatVector d = load(ds, dsFrom).sub(dot).mul(load(p, pFrom));
+        store(add ? d.add(load(dbias, biasFrom, mask)) : d, dbias, biasFrom, mask);
+        store(d.mul(scale), ds, dsFrom);
     }
 }

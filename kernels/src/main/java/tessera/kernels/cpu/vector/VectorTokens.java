@@ -67,8 +67,13 @@ public final class VectorTokens extends ScalarTokens {
             store(load(a, aFrom + i).add(load(b, bFrom + i)), y, yFrom + i);
         }
         if (end < n) {
-            VectorMask<Float> mask = first(n - end);
-            store(load(a, aFrom + end, mask).add(load(b, bFrom + end, mask)), y, yFrom + end, mask);
+            addRest(a, aFrom + end, b, bFrom + end, y, yFrom + end, n - end);
         }
+    }
+
+    private static void addRest(
+            MemorySegment a, long aFrom, MemorySegment b, long bFrom, MemorySegment y, long yFrom, int n) {
+        VectorMask<Float> mask = first(n);
+        store(load(a, aFrom, mask).add(load(b, bFrom, mask)), y, yFrom, mask);
     }
 }
