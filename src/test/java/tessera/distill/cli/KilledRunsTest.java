@@ -82,7 +82,9 @@ class KilledRunsTest {
                 line,
                 Integer.toString(number)));
         command.addAll(words);
-        Process process = new ProcessBuilder(command).redirectErrorStream(true).start();
+        ProcessBuilder builder = new ProcessBuilder(command).redirectErrorStream(true);
+        builder.environment().put(Progress.SECONDS, "0"); // a line for each percent
+        Process process = builder.start();
         List<String> shown = process.inputReader().lines().toList();
         assertEquals(code, process.waitFor(), () -> String.join("\n", shown));
     }

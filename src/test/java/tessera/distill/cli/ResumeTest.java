@@ -77,9 +77,9 @@ class ResumeTest {
                 "tessera.distill.cli.Main"));
         command.addAll(List.of((line(data, out) + " --steps 200").split(" ")));
         command.addAll(List.of(more));
-        return new ProcessBuilder(command)
-                .redirectOutput(ProcessBuilder.Redirect.DISCARD)
-                .start();
+        ProcessBuilder builder = new ProcessBuilder(command).redirectOutput(ProcessBuilder.Redirect.DISCARD);
+        builder.environment().put(Progress.SECONDS, "0"); // a line for each percent
+        return builder.start();
     }
 
     private String line(Path data, String out) {
