@@ -17,6 +17,7 @@ import java.util.Enumeration;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.jar.JarEntry;
 import java.util.jar.JarFile;
 import java.util.stream.Stream;
@@ -133,7 +134,7 @@ final class NestedJarLoader extends ClassLoader implements AutoCloseable {
         @Override
         public JarFile getJarFile() throws IOException {
             connect();
-            return java.util.Objects.requireNonNull(jar);
+            return Objects.requireNonNull(jar);
         }
 
         @Override
@@ -158,7 +159,7 @@ final class NestedJarLoader extends ClassLoader implements AutoCloseable {
 
         Nested(Path outer, @Nullable Path copy) throws IOException {
             super(outer.toFile());
-            answers = new JarFile(java.util.Objects.requireNonNull(copy).toFile());
+            answers = new JarFile(Objects.requireNonNull(copy).toFile());
         }
 
         @Override

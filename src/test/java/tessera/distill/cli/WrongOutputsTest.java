@@ -82,9 +82,10 @@ class WrongOutputsTest {
         Shell.refuse(List.of("--out " + none + " lies in ", "which is no folder"), export(none));
         Path below = student.resolve("new.onnx");
         Shell.refuse(List.of("--out " + below + " lies in " + student), export(below));
-        Shell.refuse(List.of("--out " + folder + " is a folder"), export(folder));
+        Path there = Files.createDirectory(folder.resolve("there"));
+        Shell.refuse(List.of("--out " + there + " is a folder"), export(there));
         Shell.refuse(List.of("because " + student + " is a file"), hf(student.resolve("hf")));
-        assertEquals(List.of("student.safetensors"), names());
+        assertEquals(List.of("student.safetensors", "there"), names());
     }
 
     @Test
@@ -133,6 +134,7 @@ class WrongOutputsTest {
         Shell.refuse(
                 List.of("--target " + folder + " is given without --source", "adapt"),
                 "pretrain",
+                "--modality=rgb",
                 "--target",
                 folder,
                 "--out",
@@ -140,6 +142,7 @@ class WrongOutputsTest {
         Shell.refuse(
                 List.of("--source " + folder + " is given without --target"),
                 "pretrain",
+                "--modality=rgb",
                 "--source",
                 folder,
                 "--out",

@@ -191,7 +191,11 @@ public final class HuggingFaceModel {
         Map<String, Object> entries = new LinkedHashMap<>();
         entries.put("image_processor_type", "VideoMAEImageProcessor");
         entries.put("do_resize", true);
-        entries.put("size", Map.of("height", config.height(), "width", config.width()));
+        // Not Map.of, whose order is another one in each process: the same student gives the same bytes.
+        Map<String, Object> size = new LinkedHashMap<>();
+        size.put("height", config.height());
+        size.put("width", config.width());
+        entries.put("size", size);
         entries.put("resample", 2); // bilinear
         entries.put("do_center_crop", false);
         entries.put("do_rescale", true);

@@ -6,7 +6,6 @@ import java.nio.file.FileSystemException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Locale;
-import org.jspecify.annotations.Nullable;
 
 /** What is told where a result cannot be written: which, why, how much room there is, and what to do. */
 public final class WriteFailure {
@@ -39,7 +38,7 @@ public final class WriteFailure {
     private static String room(Path path) {
         Path existing = path.toAbsolutePath();
         while (!Files.exists(existing)) {
-            @Nullable Path parent = existing.getParent();
+            Path parent = existing.getParent();
             if (parent == null) {
                 return "";
             }
