@@ -105,12 +105,6 @@ final class Outputs {
 
     /** As {@link #requireFile(Path, String...)}, of another option. */
     static void requireFile(String option, Path file, String... format) {
-        String ending = ending(file);
-        if (FORMATS.contains(ending) && !List.of(format).contains(ending)) {
-            throw new IllegalArgumentException(
-                    option + " " + file + " ends as files of another format do; name a file that" + " ends in ."
-                            + String.join(" or .", format));
-        }
         Path written = behindLinks(option, file);
         Path parent = written.getParent();
         if (parent == null || !Files.isDirectory(parent)) {
@@ -127,6 +121,11 @@ final class Outputs {
         }
         requireWritable(option, file, written);
         requireResult(option, file);
+        String ending = ending(file);
+        if (FORMATS.contains(ending) && !List.of(format).contains(ending)) {
+            throw new IllegalArgumentException(option + " " + file
+                    + " ends as files of another format do; name a file that ends in ." + String.join(" or .", format));
+        }
     }
 
     /** A link is written through, as to another disk; the file that it names need not be there yet. */
@@ -270,16 +269,16 @@ final class Outputs {
      * @throws IllegalArgumentException if it is a file or below one, or ends as one does, or cannot be written
      */
     static void requireFolder(Path folder) {
-        if (!Files.exists(folder) && FORMATS.contains(ending(folder))) {
-            throw new IllegalArgumentException(
-                    "--out " + folder + " ends as a file does, but a folder is written; name a" + " folder");
-        }
         Path existing = nearest("--out", folder, folder);
         if (!Files.isDirectory(existing)) {
             throw new IllegalArgumentException("--out " + folder + " cannot be a folder, because " + existing
                     + " is a file; name a folder for the run");
         }
         requireWritable(folder);
+        if (!Files.exists(folder) && FORMATS.contains(ending(folder))) {
+            throw new IllegalArgumentException(
+                    "--out " + folder + " ends as a file does, but a folder is written; name a folder");
+        }
     }
 
     /** What is written itself, or what exists of the folders around it. */
