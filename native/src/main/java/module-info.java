@@ -5,6 +5,7 @@ module tessera.natives {
 
     exports tessera.natives to
             tessera.kernels,
+            tessera.tensor,
             tessera.distill;
     exports tessera.natives.cuda to
             tessera.kernels;

@@ -1,16 +1,16 @@
 package tessera.natives;
 
+import java.io.FileOutputStream;
 import java.io.IOException;
 import java.io.InputStream;
+import java.io.OutputStream;
 import java.io.UncheckedIOException;
 import java.net.JarURLConnection;
 import java.net.URL;
 import java.net.URLConnection;
-import java.nio.channels.FileChannel;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
-import java.nio.file.StandardOpenOption;
 import java.nio.file.attribute.FileTime;
 import java.util.ArrayList;
 import java.util.HexFormat;
@@ -22,6 +22,7 @@ import java.util.function.Function;
 import java.util.jar.JarEntry;
 import java.util.jar.JarFile;
 import java.util.zip.CRC32;
+import java.util.zip.CheckedInputStream;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -189,11 +190,11 @@ public final class NativeLibraries {
         }
         try (Partial making = Partial.in(folder, resource.name)) {
             Path partial = making.path();
-            try (InputStream in = resource.open()) {
-                Files.copy(in, partial);
-            }
-            try (FileChannel channel = FileChannel.open(partial, StandardOpenOption.WRITE)) {
-                channel.force(true);
+            // No channel: that would close itself under an interrupted thread.
+            try (InputStream in = resource.open();
+                    FileOutputStream out = new FileOutputStream(partial.toFile())) {
+                in.transferTo(out);
+                out.getFD().sync();
             }
             // What is marked as right before it is moved is not read again by another process, nor after a loss of
             // power.
@@ -218,13 +219,9 @@ public final class NativeLibraries {
                 }
             }
             CRC32 crc = new CRC32();
-            long size = 0;
-            byte[] chunk = new byte[1 << 16];
-            try (InputStream in = connection.getInputStream()) {
-                for (int read = in.read(chunk); read >= 0; read = in.read(chunk)) {
-                    crc.update(chunk, 0, read);
-                    size += read;
-                }
+            long size;
+            try (InputStream in = new CheckedInputStream(connection.getInputStream(), crc)) {
+                size = in.transferTo(OutputStream.nullOutputStream());
             }
             return new Resource(name, url, size, crc.getValue());
         }
@@ -244,8 +241,8 @@ public final class NativeLibraries {
                 return true;
             }
             CRC32 checksum = new CRC32();
-            try (FileChannel channel = FileChannel.open(file, StandardOpenOption.READ)) {
-                checksum.update(channel.map(FileChannel.MapMode.READ_ONLY, 0, size));
+            try (InputStream in = new CheckedInputStream(Files.newInputStream(file), checksum)) {
+                in.transferTo(OutputStream.nullOutputStream());
             }
             if (checksum.getValue() != crc) {
                 return false;

@@ -2,16 +2,13 @@ package tessera.natives;
 
 import java.io.IOException;
 import java.nio.channels.FileChannel;
-import java.nio.channels.OverlappingFileLockException;
 import java.nio.file.DirectoryIteratorException;
 import java.nio.file.DirectoryStream;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
 import java.util.Comparator;
-import java.util.Set;
 import java.util.UUID;
-import java.util.concurrent.ConcurrentHashMap;
 import java.util.stream.Stream;
 
 /**
@@ -22,9 +19,6 @@ import java.util.stream.Stream;
  */
 public final class Partial implements AutoCloseable {
     private static final String LOCK = ".part";
-
-    /** Names of the locks that this process holds. */
-    private static final Set<String> HELD = ConcurrentHashMap.newKeySet();
 
     private final Path path;
     private final Path lock;
@@ -46,26 +40,15 @@ public final class Partial implements AutoCloseable {
         Files.createDirectories(folder);
         removeAbandoned(folder, "." + name);
         while (true) {
-            Path path = folder.resolve("." + name + "-" + UUID.randomUUID());
+            Path path = folder.resolve("." + name + "-" + ProcessLock.OWN + "-" + UUID.randomUUID());
             Path lock = folder.resolve(path.getFileName() + LOCK);
-            String held = lock.toAbsolutePath().toString();
-            HELD.add(held);
             FileChannel channel = FileChannel.open(lock, StandardOpenOption.CREATE_NEW, StandardOpenOption.WRITE);
             // Another process may look at it just now, and take it for one that was left.
-            if (lock(channel) && Files.exists(lock)) {
+            if (ProcessLock.hold(channel) && Files.exists(lock)) {
                 return new Partial(path, lock, channel);
             }
             channel.close();
-            HELD.remove(held);
             Files.deleteIfExists(lock);
-        }
-    }
-
-    private static boolean lock(FileChannel channel) {
-        try {
-            return channel.tryLock() != null;
-        } catch (IOException noLocksHere) {
-            return true;
         }
     }
 
@@ -73,10 +56,9 @@ public final class Partial implements AutoCloseable {
         try (DirectoryStream<Path> locks =
                 Files.newDirectoryStream(folder, entry -> isLock(String.valueOf(entry.getFileName()), name))) {
             for (Path lock : locks) {
-                // Of this process's own not even a look is taken: closing it would end their locks.
-                if (!HELD.contains(lock.toAbsolutePath().toString())) {
-                    removeUnlessHeld(lock);
-                }
+                String hidden = String.valueOf(lock.getFileName());
+                String made = hidden.substring(0, hidden.length() - LOCK.length());
+                ProcessLock.removeUnlessHeld(lock, () -> remove(lock.resolveSibling(made)));
             }
         } catch (IOException | DirectoryIteratorException notListed) {
             // Whoever may write here but not list the folder leaves them to others.
@@ -85,18 +67,6 @@ public final class Partial implements AutoCloseable {
 
     private static boolean isLock(String entry, String name) {
         return entry.startsWith(name) && entry.endsWith(LOCK);
-    }
-
-    private static void removeUnlessHeld(Path lock) {
-        try (FileChannel channel = FileChannel.open(lock, StandardOpenOption.WRITE)) {
-            if (channel.tryLock() != null) {
-                String name = String.valueOf(lock.getFileName());
-                remove(lock.resolveSibling(name.substring(0, name.length() - LOCK.length())));
-                Files.deleteIfExists(lock);
-            }
-        } catch (IOException | OverlappingFileLockException held) {
-            // Gone by now, another user's, or on a file system without locks, where nobody can tell.
-        }
     }
 
     /** Removes a file, or a folder with everything in it; nothing is nothing to remove. */
@@ -124,7 +94,6 @@ public final class Partial implements AutoCloseable {
         } finally {
             channel.close();
             Files.deleteIfExists(lock);
-            HELD.remove(lock.toAbsolutePath().toString());
         }
     }
 }

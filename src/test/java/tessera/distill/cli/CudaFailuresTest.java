@@ -87,7 +87,7 @@ class CudaFailuresTest {
         List<String> told = lines(whole);
         assertEquals(0, whole.waitFor(), () -> String.join("\n", told));
 
-        Process stopped = start(List.of(), Map.of(), pretraining("cut"));
+        Process stopped = start(List.of(), Map.of(Progress.SECONDS, "0"), pretraining("cut"));
         Shell.awaitSteps(stopped);
         stopped.toHandle().destroy();
         lines(stopped);

@@ -107,6 +107,10 @@ class ExportTest {
         Shell.succeed("import", "--checkpoint", out.resolve("model.safetensors"), "--out", back);
         assertArrayEquals(Files.readAllBytes(file), Files.readAllBytes(back));
         Map<String, Object> config = castless(Json.object(Files.readString(out.resolve("config.json"))));
+        String pictures = Files.readString(out.resolve("preprocessor_config.json"));
+        assertTrue(
+                pictures.contains("\"size\":{\"height\":32,\"width\":48}"),
+                "in this order in every process: " + pictures);
         boolean classifier = !mean || !encoderNorm;
         assertEquals(
                 List.of(classifier ? "VideoMAEForVideoClassification" : "VideoMAEModel"), config.get("architectures"));

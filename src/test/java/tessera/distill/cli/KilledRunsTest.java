@@ -74,7 +74,9 @@ class KilledRunsTest {
         List<String> command = ChildJava.command(List.of(), KilledCommand.class.getName());
         command.addAll(List.of(signal, line, Integer.toString(number)));
         command.addAll(words);
-        Process process = new ProcessBuilder(command).redirectErrorStream(true).start();
+        ProcessBuilder builder = new ProcessBuilder(command).redirectErrorStream(true);
+        builder.environment().put(Progress.SECONDS, "0"); // a line for each percent
+        Process process = builder.start();
         List<String> shown = process.inputReader().lines().toList();
         assertEquals(code, process.waitFor(), () -> String.join("\n", shown));
     }

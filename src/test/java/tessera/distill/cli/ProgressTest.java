@@ -10,6 +10,7 @@ import java.io.PrintStream;
 import java.nio.charset.Charset;
 import java.nio.charset.StandardCharsets;
 import java.util.List;
+import java.util.Map;
 import java.util.concurrent.atomic.AtomicLong;
 import org.junit.jupiter.api.Test;
 import tessera.distill.train.ProgressListener;
@@ -20,8 +21,12 @@ class ProgressTest {
     private final AtomicLong clock = new AtomicLong();
 
     private Progress progress(Progress.Style style, Charset charset, long first, long total) {
+        return progress(style, charset, first, total, 0);
+    }
+
+    private Progress progress(Progress.Style style, Charset charset, long first, long total, double lineSeconds) {
         Task task = new Task(ProgressListener.NONE, "pretrain rgb", Task.Unit.STEPS, first, total);
-        return new Progress(new PrintStream(bytes, true, charset), style, task, clock::get);
+        return new Progress(new PrintStream(bytes, true, charset), style, task, lineSeconds, clock::get);
     }
 
     private String shown() {
@@ -41,6 +46,31 @@ class ProgressTest {
         assertEquals("pretrain rgb    1 %  10/1000 steps  loss 0.2000  2.00 steps/s  8:15 left", lines.get(0));
         assertEquals("pretrain rgb  100 %  1000/1000 steps  loss 0.0020  2.00 steps/s  took 8:20", lines.get(99));
         assertFalse(shown().contains("\r"));
+    }
+
+    /** A log of a task that takes a second is not a page long; the end is always told. */
+    @Test
+    void withoutATerminalSomeSecondsLieBetweenTwoLines() {
+        try (Progress p = progress(Progress.Style.LINES, StandardCharsets.UTF_8, 0, 1000, 10)) {
+            for (int step = 1; step <= 1000; step++) {
+                clock.addAndGet(25_000_000);
+                p.update(step, Double.NaN);
+            }
+        }
+        assertEquals(
+                List.of(
+                        "pretrain rgb   40 %  400/1000 steps  40 steps/s  0:15 left",
+                        "pretrain rgb   80 %  800/1000 steps  40 steps/s  0:05 left",
+                        "pretrain rgb  100 %  1000/1000 steps  40 steps/s  took 0:25"),
+                shown().lines().toList());
+    }
+
+    @Test
+    void theEnvironmentTellsTheSecondsBetweenLines() {
+        assertEquals(10, Progress.lineSeconds(Map.of()));
+        assertEquals(0.5, Progress.lineSeconds(Map.of(Progress.SECONDS, "0.5")));
+        assertEquals(10, Progress.lineSeconds(Map.of(Progress.SECONDS, "often")));
+        assertEquals(10, Progress.lineSeconds(Map.of(Progress.SECONDS, "-1")));
     }
 
     @Test

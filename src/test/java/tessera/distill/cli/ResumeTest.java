@@ -71,9 +71,9 @@ class ResumeTest {
         List<String> command = ChildJava.command(List.of(), Main.class.getName());
         command.addAll(List.of((line(data, out) + " --steps 200").split(" ")));
         command.addAll(List.of(more));
-        return new ProcessBuilder(command)
-                .redirectOutput(ProcessBuilder.Redirect.DISCARD)
-                .start();
+        ProcessBuilder builder = new ProcessBuilder(command).redirectOutput(ProcessBuilder.Redirect.DISCARD);
+        builder.environment().put(Progress.SECONDS, "0"); // a line for each percent
+        return builder.start();
     }
 
     private String line(Path data, String out) {

@@ -17,6 +17,7 @@ import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.function.UnaryOperator;
+import java.util.stream.Stream;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
@@ -117,6 +118,39 @@ class TrainerTest {
             ProgressEvent.Advanced advanced = (ProgressEvent.Advanced) heard.get(step);
             assertEquals(step, advanced.done());
             assertTrue(advanced.metrics().containsKey(Metric.LOSS), advanced.metrics()::toString);
+        }
+    }
+
+    /** Whoever starts the same command again by mistake must not spoil what the first is doing; a finished folder is free to be asked. */
+    @Test
+    void twoRunsInOneFolderAreRefusedAndTheFirstGoesOn() throws IOException {
+        Path run = folder.resolve("taken");
+        Stage stage = mixed.stage(MixedStage.recipe(), MaskStrategy.tubes(), 1);
+        List<String> refused = new ArrayList<>();
+        ProgressListener second = event -> {
+            if (event instanceof ProgressEvent.Advanced) {
+                refused.add(assertThrows(IllegalArgumentException.class, () -> run("taken", stage))
+                        .getMessage());
+            }
+        };
+        Trainer.run(stage, run, context(second, new StopSignal()));
+        String told = run + " is in use by another run (process "
+                + ProcessHandle.current().pid() + "); wait until it has ended, or name another folder";
+        assertEquals(List.of(told), refused.stream().distinct().toList());
+        assertArrayEquals(
+                Files.readAllBytes(run("alone", stage)),
+                Files.readAllBytes(run.resolve(stage.export().file())));
+        // As a run leaves it that is killed between its last two steps.
+        Files.writeString(run.resolve("checkpoint.safetensors"), "a checkpoint");
+        run("taken", stage);
+        assertEquals(List.of("metrics.jsonl", stage.export().file()), names(run));
+    }
+
+    private static List<String> names(Path run) throws IOException {
+        try (Stream<Path> files = Files.list(run)) {
+            return files.map(file -> String.valueOf(file.getFileName()))
+                    .sorted()
+                    .toList();
         }
     }
 

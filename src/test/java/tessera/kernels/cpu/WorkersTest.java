@@ -53,6 +53,32 @@ class WorkersTest {
         }
     }
 
+    /** So no thread of ours keeps an application's class loader, and its next loop has helpers again. */
+    @Test
+    void threadsWithoutWorkEndAndAreStartedAgain() throws InterruptedException {
+        Thread caller = Thread.currentThread();
+        try (Workers workers = new Workers(3, 1)) {
+            for (int round = 0; round < 3; round++) {
+                Set<Thread> helpers = ConcurrentHashMap.newKeySet();
+                while (helpers.isEmpty()) {
+                    AtomicLong sum = new AtomicLong();
+                    workers.parallelFor(3000, 1, (worker, from, to) -> {
+                        if (!Thread.currentThread().equals(caller)) {
+                            helpers.add(Thread.currentThread());
+                        }
+                        for (long i = from; i < to; i++) {
+                            sum.addAndGet(i);
+                        }
+                    });
+                    assertEquals(3000 * 2999 / 2, sum.get());
+                }
+                for (Thread helper : helpers) {
+                    helper.join();
+                }
+            }
+        }
+    }
+
     @Test
     void theCutsDependOnTheLoopAlone() {
         try (Workers workers = new Workers(4)) {

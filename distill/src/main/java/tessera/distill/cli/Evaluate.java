@@ -171,7 +171,7 @@ final class Evaluate extends ToolCommand {
                     + "; pass 0 or more, and --held-per-class only with --egosim and without --holdout");
         }
         if (report != null) {
-            Outputs.requireFile("--report", report);
+            Outputs.requireFile("--report", report, "html", "htm");
         }
         if (holdout != null && clips != null && holdout.toAbsolutePath().equals(clips.toAbsolutePath())) {
             throw new IllegalArgumentException(

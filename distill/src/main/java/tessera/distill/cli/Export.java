@@ -85,7 +85,7 @@ final class Export extends ToolCommand {
             Outputs.requireOther("--out", model, "--student", file);
             requireNoTraining(model);
         } else {
-            Outputs.requireFile(out);
+            Outputs.requireFile(out, "onnx");
         }
         List<String> notes = new ArrayList<>();
         List<Head> read = heads.stream().map(Head::load).toList();

@@ -98,8 +98,8 @@ final class Features extends ToolCommand {
 
     @Override
     void run() {
-        Outputs.requireFile(out);
         String extension = extension();
+        Outputs.requireFile(out, extension);
         Pooling by = Pooling.of(pooling);
         List<Long> shape;
         ReducedCost cost;

@@ -157,7 +157,7 @@ final class ImportCheckpoint extends ToolCommand {
         }
         labelFiles().values().forEach(each -> Outputs.requireOther("--out", out, "--labels", each));
         Outputs.requireOther("--out", out, "--config", configFile == null ? PublishedConfig.path(file) : configFile);
-        Outputs.requireFile(out);
+        Outputs.requireFile(out, "safetensors");
         ModelConfig written;
         try (Scope scope = Scope.open();
                 Checkpoint checkpoint = Checkpoint.read(file)) {

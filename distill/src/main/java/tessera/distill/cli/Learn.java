@@ -104,7 +104,7 @@ final class Learn extends ToolCommand {
         headOptions.check();
         headOptions.checkLinear();
         adaptive.check(student.masking());
-        Outputs.requireFile(out);
+        Outputs.requireFile(out, "safetensors");
         if (shots != null && shots < 1) {
             throw new IllegalArgumentException(
                     "--shots is " + shots + "; pass 1 or more, or leave it away for all clips");

@@ -1,6 +1,7 @@
 package tessera.distill.cli;
 
 import java.io.PrintWriter;
+import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.util.Collection;
@@ -170,7 +171,12 @@ public final class Main implements Callable<Integer> {
                     + "; use a smaller batch or fewer clips, or a larger heap by TESSERA_JAVA_OPTS=-Xmx8g");
             code = ExitCode.FAILURE;
         }
-        out.flush();
+        // Who only looks at the exit code must not take half of a result for the whole.
+        if (out.checkError() && code == ExitCode.OK) {
+            err.println("tessera: error: standard output took only a part of the result (a full disk, or nobody reads"
+                    + " it any more); send it to a place with room, and run it again");
+            code = ExitCode.FAILURE;
+        }
         err.flush();
         return code;
     }
@@ -188,7 +194,8 @@ public final class Main implements Callable<Integer> {
             return ExitCode.FAILURE;
         }
         boolean badInput = e instanceof IllegalArgumentException;
-        String hint = badInput || stacktrace ? "" : " (add --stacktrace to see where)";
+        String hint =
+                badInput || stacktrace || e instanceof UncheckedIOException ? "" : " (add --stacktrace to see where)";
         err.println("tessera: error: " + oneLine(e) + hint);
         if (stacktrace) {
             e.printStackTrace(err);
@@ -203,6 +210,10 @@ public final class Main implements Callable<Integer> {
         }
         if (e instanceof IllegalArgumentException && message != null) {
             return flat(message);
+        }
+        if (e instanceof UncheckedIOException failure && message != null) {
+            String reason = failure.getCause().getMessage();
+            return flat(reason == null || message.contains(reason) ? message : message + " (" + reason + ")");
         }
         String name = e.getClass().getSimpleName();
         return message == null ? name : name + ": " + flat(message);

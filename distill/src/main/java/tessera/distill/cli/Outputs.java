@@ -16,6 +16,7 @@ import java.util.ArrayList;
 import java.util.Collection;
 import java.util.Collections;
 import java.util.List;
+import java.util.Locale;
 import java.util.Set;
 import java.util.UUID;
 import picocli.CommandLine.Model.ArgSpec;
@@ -24,11 +25,40 @@ import picocli.CommandLine.Model.OptionSpec;
 import tessera.distill.train.Ensemble;
 import tessera.distill.train.Pretraining;
 import tessera.distill.train.Trainer;
+import tessera.tensor.io.AtomicFile;
 
 /** Checks of where results go, made before the work starts. */
 final class Outputs {
     /** What a command writes is called so; all other paths are read. */
     private static final Set<String> RESULTS = Set.of("--out", "--report", "--cache");
+
+    /** Endings of files that are of one format each: who names another than what is written has mistaken something. */
+    private static final Set<String> FORMATS = Set.of(
+            "safetensors",
+            "npy",
+            "npz",
+            "onnx",
+            "html",
+            "htm",
+            "json",
+            "jsonl",
+            "csv",
+            "txt",
+            "md",
+            "pt",
+            "pth",
+            "bin",
+            "zip",
+            "jar",
+            "wav",
+            "mp4",
+            "mkv",
+            "avi",
+            "mov",
+            "webm",
+            "jpg",
+            "jpeg",
+            "png");
 
     /** What a training writes into its folder. */
     private static final List<String> OF_A_RUN =
@@ -44,14 +74,15 @@ final class Outputs {
      *     takes no writing
      */
     static void requireWritable(Path path) {
-        requireWritable("--out", path);
+        requireWritable("--out", path, path);
     }
 
-    private static void requireWritable(String option, Path path) {
-        Path existing = nearest(path);
+    /** @param path as the user knows it */
+    private static void requireWritable(String option, Path path, Path written) {
+        Path existing = nearest(option, path, written);
         if (Files.isDirectory(existing)) {
             requireNewFiles(option, path, existing);
-        } else if (existing.equals(path.toAbsolutePath())) {
+        } else if (existing.equals(written.toAbsolutePath())) {
             requireOpens(option, path);
             // Results appear under their names by a move from beside them.
             requireNewFiles(option, path, existing.resolveSibling(""));
@@ -64,15 +95,18 @@ final class Outputs {
     /**
      * A file to write.
      *
-     * @throws IllegalArgumentException if its folder does not exist or cannot be written, or it is itself a folder
+     * @param format the ending of what is written, or of what may be written
+     * @throws IllegalArgumentException if its folder does not exist or cannot be written, it is itself a folder, or it ends as files of another
+     *     format do
      */
-    static void requireFile(Path file) {
-        requireFile("--out", file);
+    static void requireFile(Path file, String... format) {
+        requireFile("--out", file, format);
     }
 
-    /** As {@link #requireFile(Path)}, of another option. */
-    static void requireFile(String option, Path file) {
-        Path parent = file.toAbsolutePath().getParent();
+    /** As {@link #requireFile(Path, String...)}, of another option. */
+    static void requireFile(String option, Path file, String... format) {
+        Path written = behindLinks(option, file);
+        Path parent = written.getParent();
         if (parent == null || !Files.isDirectory(parent)) {
             throw new IllegalArgumentException(option + " " + file + " lies in " + parent
                     + ", which is no folder; make it first or name another place");
@@ -85,8 +119,30 @@ final class Outputs {
             throw new IllegalArgumentException(
                     option + " " + file + " is no ordinary file but a device or a pipe; name a file to write");
         }
-        requireWritable(option, file);
+        requireWritable(option, file, written);
         requireResult(option, file);
+        String ending = ending(file);
+        if (FORMATS.contains(ending) && !List.of(format).contains(ending)) {
+            throw new IllegalArgumentException(option + " " + file
+                    + " ends as files of another format do; name a file that ends in ." + String.join(" or .", format));
+        }
+    }
+
+    /** A link is written through, as to another disk; the file that it names need not be there yet. */
+    private static Path behindLinks(String option, Path file) {
+        try {
+            return AtomicFile.behindLinks(file);
+        } catch (IOException e) {
+            throw new IllegalArgumentException(
+                    option + " " + file + " is a link that leads to no file; name another file", e);
+        }
+    }
+
+    /** Without the point, in lower case; empty where there is none. */
+    private static String ending(Path file) {
+        String name = String.valueOf(file.getFileName()).toLowerCase(Locale.ROOT);
+        int point = name.lastIndexOf('.');
+        return point < 0 ? "" : name.substring(point + 1);
     }
 
     /** Who swaps two options, or names a folder's video, must not lose what no command of ours has written. */
@@ -210,21 +266,29 @@ final class Outputs {
     /**
      * A folder to make, with those around it, or to go on in.
      *
-     * @throws IllegalArgumentException if it is a file or below one, or cannot be written
+     * @throws IllegalArgumentException if it is a file or below one, or ends as one does, or cannot be written
      */
     static void requireFolder(Path folder) {
-        Path existing = nearest(folder);
+        Path existing = nearest("--out", folder, folder);
         if (!Files.isDirectory(existing)) {
             throw new IllegalArgumentException("--out " + folder + " cannot be a folder, because " + existing
                     + " is a file; name a folder for the run");
         }
         requireWritable(folder);
+        if (!Files.exists(folder) && FORMATS.contains(ending(folder))) {
+            throw new IllegalArgumentException(
+                    "--out " + folder + " ends as a file does, but a folder is written; name a folder");
+        }
     }
 
-    /** The path itself, or what exists of the folders around it. */
-    private static Path nearest(Path path) {
-        Path existing = path.toAbsolutePath();
+    /** What is written itself, or what exists of the folders around it. */
+    private static Path nearest(String option, Path path, Path written) {
+        Path existing = written.toAbsolutePath();
         while (existing.getParent() != null && !Files.exists(existing)) {
+            if (Files.isSymbolicLink(existing)) {
+                throw new IllegalArgumentException(option + " " + path + " cannot be written, because " + existing
+                        + " is a link to what is not there; make that first, or name another place");
+            }
             existing = existing.getParent();
         }
         return existing;

@@ -138,7 +138,7 @@ final class Predict extends ToolCommand {
             throw new IllegalArgumentException("--top is " + top + "; pass the number of labels to print, 1 or more");
         }
         if (report != null) {
-            Outputs.requireFile("--report", report);
+            Outputs.requireFile("--report", report, "html", "htm");
             if (adaptive.wanted()) {
                 throw new IllegalArgumentException(
                         "--report shows the tokens of every mask, and --adaptive leaves masks away; pass one of"

@@ -209,7 +209,15 @@ final class Pretrain extends ToolCommand {
         Path to = target;
         if (from == null || to == null) {
             throw new IllegalArgumentException(
-                    "pretrain needs clips: pass --source DIR and --target DIR, or --egosim for the built-in benchmark");
+                    from == null && to == null
+                            ? "pretrain needs clips: pass --source DIR and --target DIR, or --egosim for the built-in"
+                                    + " benchmark"
+                            : from == null
+                                    ? "--target " + to + " is given without --source; pass --source DIR with labelled"
+                                            + " clips too, or use `adapt` to learn from unlabelled clips alone"
+                                    : "--source " + from
+                                            + " is given without --target; pass --target DIR with unlabelled"
+                                            + " clips too, which may be the same folder");
         }
         Set<Modality> modalities = Set.of(modality);
         ModalityFolders labelled = egosim.folders().open(from, modalities, null, training.reading());

@@ -3,20 +3,31 @@ package tessera.distill.cli;
 import java.io.Console;
 import java.io.PrintStream;
 import java.util.Locale;
+import java.util.Map;
 import java.util.function.LongSupplier;
 import tessera.distill.train.Task;
 import tessera.tensor.io.Printable;
 
 /**
- * Shows how far a long task has come: one bar that redraws itself on a terminal, one line for each percent elsewhere,
- * or nothing. Safe for use by several threads.
+ * Shows how far a long task has come: one bar that redraws itself on a terminal, elsewhere a line every few seconds and one at the
+ * end, or nothing. Safe for use by several threads.
  */
 final class Progress implements AutoCloseable {
+    /** How long from a line to the next, by the environment. */
+    static double lineSeconds(Map<String, String> environment) {
+        try {
+            double seconds = Double.parseDouble(environment.getOrDefault(SECONDS, ""));
+            return seconds >= 0 ? seconds : STANDARD_SECONDS;
+        } catch (NumberFormatException e) {
+            return STANDARD_SECONDS;
+        }
+    }
+
     /** How progress is shown. */
     public enum Style {
         /** A bar that redraws itself with carriage returns. */
         BAR,
-        /** One line for each percent, for logs. */
+        /** A line where a percent and some seconds have passed since the last, and one at the end, for logs. */
         LINES,
         /** Nothing at all. */
         QUIET;
@@ -35,9 +46,15 @@ final class Progress implements AutoCloseable {
     private static final int BAR_WIDTH = 24;
     private static final long REDRAW_NANOS = 100_000_000;
 
+    /** The environment's word for the seconds from a line to the next. */
+    static final String SECONDS = "TESSERA_PROGRESS_SECONDS";
+
+    private static final double STANDARD_SECONDS = 10;
+
     private final PrintStream out;
     private final Style style;
     private final Task task;
+    private final double lineSeconds;
     private final LongSupplier nanoTime;
     private final long began;
     private final String filled;
@@ -53,9 +70,10 @@ final class Progress implements AutoCloseable {
      * Begins a task; what was done before it began does not count for the rate.
      *
      * @param out where the progress goes; not closed
+     * @param lineSeconds from one line to the next at least
      * @param nanoTime the clock, in nanoseconds
      */
-    Progress(PrintStream out, Style style, Task task, LongSupplier nanoTime) {
+    Progress(PrintStream out, Style style, Task task, double lineSeconds, LongSupplier nanoTime) {
         if (task.first() < 0 || task.total() < task.first()) {
             throw new IllegalArgumentException("progress: " + task.first() + " of " + task.total() + " " + task.unit()
                     + " are done at the start; pass 0 <= first <= total");
@@ -64,10 +82,11 @@ final class Progress implements AutoCloseable {
         this.style = style;
         this.task = task;
         this.done = task.first();
+        this.lineSeconds = lineSeconds;
         this.nanoTime = nanoTime;
         this.began = nanoTime.getAsLong();
         this.shownPercent = percent(done);
-        this.shownAt = began - REDRAW_NANOS;
+        this.shownAt = style == Style.BAR ? began - REDRAW_NANOS : began;
         boolean blocks = out.charset().newEncoder().canEncode("█░");
         this.filled = blocks ? "█" : "#";
         this.empty = blocks ? "░" : ".";
@@ -89,8 +108,10 @@ final class Progress implements AutoCloseable {
                 }
             }
             case LINES -> {
-                if (percent(done) > shownPercent) {
+                boolean last = done >= task.total();
+                if (percent(done) > shownPercent && (last || now - shownAt >= lineSeconds * 1e9)) {
                     shownPercent = percent(done);
+                    shownAt = now;
                     out.println(task.title() + "  " + status(now));
                     out.flush();
                 }

@@ -12,6 +12,7 @@ import tessera.distill.train.Task;
 final class ProgressPrinter implements ProgressListener {
     private final PrintStream out;
     private final Progress.Style style;
+    private final double lineSeconds = Progress.lineSeconds(System.getenv());
     private final Map<Task, Progress> shown = new ConcurrentHashMap<>();
 
     ProgressPrinter(PrintStream out, Progress.Style style) {
@@ -23,7 +24,8 @@ final class ProgressPrinter implements ProgressListener {
     public void on(ProgressEvent event) {
         Task task = event.task();
         switch (event) {
-            case ProgressEvent.Started started -> shown.put(task, new Progress(out, style, task, System::nanoTime));
+            case ProgressEvent.Started started ->
+                shown.put(task, new Progress(out, style, task, lineSeconds, System::nanoTime));
             case ProgressEvent.Advanced advanced -> {
                 Progress progress = shown.get(task);
                 if (progress != null) {
@@ -36,7 +38,8 @@ final class ProgressPrinter implements ProgressListener {
                     // Of clips that a task has loaded something may be found while another one uses them.
                     progress = shown.values().stream()
                             .findAny()
-                            .orElseGet(() -> new Progress(out, Progress.Style.QUIET, task, System::nanoTime));
+                            .orElseGet(
+                                    () -> new Progress(out, Progress.Style.QUIET, task, lineSeconds, System::nanoTime));
                 }
                 progress.note(noted.text());
             }

@@ -83,7 +83,7 @@ final class Quantize extends ToolCommand {
         }
         masks.masking();
         cutting.check();
-        Outputs.requireFile(out);
+        Outputs.requireFile(out, "safetensors");
         Predictor.Options options = new Predictor.Options(Device.cpu(), DType.F32, masks.masking(), masks.seed());
         try (Scope scope = Scope.open();
                 Predictor predictor = Predictor.open(options, file)) {

@@ -1,7 +1,6 @@
 package tessera.distill.data;
 
 import java.io.IOException;
-import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.DirectoryNotEmptyException;
 import java.nio.file.Files;
@@ -29,6 +28,8 @@ import tessera.distill.video.ClipFolder;
 import tessera.distill.video.DecodeOptions;
 import tessera.distill.video.OpticalFlow;
 import tessera.tensor.io.AtomicFile;
+import tessera.tensor.io.FolderLock;
+import tessera.tensor.io.WriteFailure;
 
 /**
  * Makes training data of recordings: cuts them into clips and writes these in the layout of {@link ModalityFolders}: {@code
@@ -36,7 +37,7 @@ import tessera.tensor.io.AtomicFile;
  *
  * <p>A clip of each thread is in memory at a time. Every file appears complete or not at all, and one below {@code OUT/done} tells that
  * all clips of a source are there; so a later call makes what an interrupted one left, makes anew what has changed, whether the recording,
- * what was computed of it before or which part is cut, and removes the clips of sources that are no longer given. What comes out does not depend on threads. Not for two calls at a time in one folder.
+ * what was computed of it before or which part is cut, and removes the clips of sources that are no longer given. What comes out does not depend on threads. A second call at a time in one folder is refused.
  *
  * @param cut how recordings are cut, and how large clips are; marked parts are cut too, or with 0 seconds are a clip each. A whole video
  *     that is shorter than a clip gives none, a marked part gives one
@@ -141,11 +142,11 @@ public record Extraction(
      * @param notes told at the end, in one line each, how many sources had changed or are no longer given, how many videos were too short or
      *     broken, and how many frames are missing
      * @return the number of clips, old and new
-     * @throws IllegalArgumentException if the folder holds clips that were cut otherwise, or a source is broken and not left out, or
+     * @throws IllegalArgumentException if another run writes into the folder, it holds clips that were cut otherwise, or a source is broken and not left out, or
      *     more are than may be
      */
     public int run(List<Source> sources, Path out, IntConsumer progress, Consumer<String> notes) {
-        try {
+        try (FolderLock held = FolderLock.hold(out)) {
             claim(out);
             int removed = removeOthers(sources, out);
             Outcome outcome = new Outcome(sources);
@@ -172,7 +173,7 @@ public record Extraction(
             gaps.tell(notes);
             return outcome.total();
         } catch (IOException e) {
-            throw new UncheckedIOException("extraction: the folder " + out + " cannot be used", e);
+            throw WriteFailure.of(out, e);
         }
     }
 
@@ -198,7 +199,7 @@ public record Extraction(
                     broken(i, e);
                 }
             } catch (IOException e) {
-                throw new UncheckedIOException("extraction: the folder " + out + " cannot be used", e);
+                throw WriteFailure.of(out, e);
             }
         }
 

@@ -1,7 +1,6 @@
 package tessera.distill.demo;
 
 import java.io.IOException;
-import java.io.UncheckedIOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -19,6 +18,8 @@ import tessera.distill.report.Json;
 import tessera.distill.train.RunContext;
 import tessera.distill.train.Settings;
 import tessera.distill.train.StopSignal;
+import tessera.tensor.io.FolderLock;
+import tessera.tensor.io.WriteFailure;
 
 /**
  * Runs a {@link DemoPlan} on EgoSim: renders clips, trains the plan's models in order, and judges its lines by few-shot episodes.
@@ -47,17 +48,19 @@ public final class Demo {
      * The plan may have changed in its seeds, its evaluation, and by models that are new.
      *
      * @param out folder for models, logs and results; it may hold a demo, or be absent
-     * @throws IllegalArgumentException if the plan cannot be run to its end, the folder holds a demo of another system or version, or a
+     * @throws IllegalArgumentException if the plan cannot be run to its end, another run writes into the folder, the folder holds a demo of another system or version, or a
      *     model that was made with other settings, in another precision or from another warm start; nothing is trained then
      * @throws StopSignal.Stopped if the context's signal asked for it; training has saved its state
      */
     public static DemoResult run(DemoPlan plan, Path out, RunContext context) {
-        return new Demo(plan, out, context).run();
+        PlanChecks.require(plan);
+        try (FolderLock held = DemoFiles.hold(out)) {
+            return new Demo(plan, out, context).run();
+        }
     }
 
     private DemoResult run() {
         long began = System.nanoTime();
-        PlanChecks.require(plan);
         claim();
         List<SeedResult> seeds = new ArrayList<>();
         List<Training> trainings = new ArrayList<>();
@@ -106,9 +109,6 @@ public final class Demo {
 
     private void claim() {
         Path file = out.resolve(PLAN);
-        if (Files.exists(out) && !Files.isDirectory(out)) {
-            throw new IllegalArgumentException("demo: " + out + " is a file; name a folder for models and results");
-        }
         try {
             if (Files.exists(file)) {
                 Settings before = Settings.read(file);
@@ -123,9 +123,8 @@ public final class Demo {
                             + "; use another folder, or delete this one to start again");
                 }
             }
-            Files.createDirectories(out);
         } catch (IOException e) {
-            throw new UncheckedIOException("demo: the folder " + out + " cannot be used", e);
+            throw WriteFailure.of(out, e);
         }
         List<String> differences = new ArrayList<>();
         plan.seeds().forEach(seed -> differences.addAll(new DemoModels(plan, out, seed, context).differences()));

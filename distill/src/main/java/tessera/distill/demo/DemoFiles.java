@@ -1,13 +1,14 @@
 package tessera.distill.demo;
 
 import java.io.IOException;
-import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
 import tessera.distill.train.Settings;
 import tessera.tensor.io.AtomicFile;
+import tessera.tensor.io.FolderLock;
+import tessera.tensor.io.WriteFailure;
 
 /** Files of a demo of either system: whose a folder is, and how they get into it. */
 public final class DemoFiles {
@@ -17,25 +18,33 @@ public final class DemoFiles {
     private DemoFiles() {}
 
     /**
+     * Holds a demo's folder, which is made where it is missing.
+     *
+     * @throws IllegalArgumentException if it is a file, or another run holds it
+     */
+    public static FolderLock hold(Path out) {
+        if (Files.exists(out) && !Files.isDirectory(out)) {
+            throw new IllegalArgumentException("demo: " + out + " is a file; name a folder for models and results");
+        }
+        return FolderLock.hold(out);
+    }
+
+    /**
      * Makes a folder a demo's, by a file with its settings.
      *
      * @param plan name of that file
      * @param settings of the demo
      * @param defaults what stands for settings that an older demo's file does not have
-     * @throws IllegalArgumentException if it is a file, or holds a demo of another system or with other settings
+     * @throws IllegalArgumentException if it holds a demo of another system or with other settings
      */
     public static void claim(Path out, String plan, Settings settings, Settings defaults) {
         Path file = out.resolve(plan);
-        if (Files.exists(out) && !Files.isDirectory(out)) {
-            throw new IllegalArgumentException("demo: " + out + " is a file; name a folder for models and results");
-        }
         try {
-            Files.createDirectories(out);
             if (Files.exists(file)) {
                 requireSame(out, Settings.read(file), settings, defaults);
             }
         } catch (IOException e) {
-            throw new UncheckedIOException("demo: the folder " + out + " cannot be used", e);
+            throw WriteFailure.of(out, e);
         }
         write(file, settings.json() + "\n");
     }
@@ -63,7 +72,7 @@ public final class DemoFiles {
         try {
             return Files.createDirectories(folder);
         } catch (IOException e) {
-            throw new UncheckedIOException("cannot create the folder " + folder, e);
+            throw WriteFailure.of(folder, e);
         }
     }
 }

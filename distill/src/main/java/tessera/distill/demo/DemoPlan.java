@@ -12,6 +12,7 @@ import java.util.Locale;
 import java.util.Map;
 import java.util.Objects;
 import java.util.Set;
+import java.util.TreeMap;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
@@ -500,7 +501,9 @@ public record DemoPlan(
         all.putAll(shared());
         all.put(
                 "clips",
-                Map.of("source", clips.source, "target", clips.target, "flowStatistics", clips.flowStatistics));
+                // In an order that is the same in every process.
+                new TreeMap<>(Map.of(
+                        "source", clips.source, "target", clips.target, "flowStatistics", clips.flowStatistics)));
         all.put("model", ModelPlan.whole(model, models));
         return all;
     }

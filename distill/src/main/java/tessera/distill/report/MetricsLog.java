@@ -1,20 +1,20 @@
 package tessera.distill.report;
 
 import java.io.IOException;
+import java.io.RandomAccessFile;
 import java.io.UncheckedIOException;
 import java.nio.ByteBuffer;
 import java.nio.CharBuffer;
-import java.nio.channels.FileChannel;
 import java.nio.charset.CharacterCodingException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.nio.file.StandardOpenOption;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import org.jspecify.annotations.Nullable;
+import tessera.tensor.io.WriteFailure;
 
 /**
  * Numbers of a training run as JSON lines, {@code {"step": 12, "loss": 0.51}}, appended to a file.
@@ -37,12 +37,12 @@ public final class MetricsLog implements AutoCloseable {
     private record Parsed(List<Line> lines, List<Long> ends) {}
 
     private final Path file;
-    private final FileChannel channel;
+    private final RandomAccessFile open;
     private long lastStep;
 
-    private MetricsLog(Path file, FileChannel channel, long lastStep) {
+    private MetricsLog(Path file, RandomAccessFile open, long lastStep) {
         this.file = file;
-        this.channel = channel;
+        this.open = open;
         this.lastStep = lastStep;
     }
 
@@ -61,15 +61,17 @@ public final class MetricsLog implements AutoCloseable {
             while (kept < parsed.lines().size() && parsed.lines().get(kept).step() <= step) {
                 kept++;
             }
-            FileChannel channel = FileChannel.open(file, StandardOpenOption.CREATE, StandardOpenOption.WRITE);
+            // No channel: that would close itself under an interrupted thread.
+            RandomAccessFile open = new RandomAccessFile(file.toFile(), "rw");
             long end = kept == 0 ? 0 : parsed.ends().get(kept - 1);
-            channel.truncate(end).position(end);
+            open.setLength(end);
+            open.seek(end);
             return new MetricsLog(
                     file,
-                    channel,
+                    open,
                     kept == 0 ? Long.MIN_VALUE : parsed.lines().get(kept - 1).step());
         } catch (IOException e) {
-            throw failure(file, "opened", e);
+            throw WriteFailure.of(file, e);
         }
     }
 
@@ -83,7 +85,7 @@ public final class MetricsLog implements AutoCloseable {
         try {
             return parse(file).lines();
         } catch (IOException e) {
-            throw failure(file, "read", e);
+            throw new UncheckedIOException(file + ": the metrics log could not be read (" + e.getMessage() + ")", e);
         }
     }
 
@@ -104,12 +106,9 @@ public final class MetricsLog implements AutoCloseable {
         line.put(STEP, step);
         values.forEach((metric, value) -> line.put(metric.id(), Double.isFinite(value) ? value : value.toString()));
         try {
-            ByteBuffer bytes = StandardCharsets.UTF_8.encode(Json.text(line) + "\n");
-            while (bytes.hasRemaining()) {
-                channel.write(bytes);
-            }
+            open.write((Json.text(line) + "\n").getBytes(StandardCharsets.UTF_8));
         } catch (IOException e) {
-            throw failure(file, "written", e);
+            throw WriteFailure.of(file, e);
         }
         lastStep = step;
     }
@@ -117,9 +116,9 @@ public final class MetricsLog implements AutoCloseable {
     @Override
     public void close() {
         try {
-            channel.close();
+            open.close();
         } catch (IOException e) {
-            throw failure(file, "closed", e);
+            throw WriteFailure.of(file, e);
         }
     }
 
@@ -165,12 +164,5 @@ public final class MetricsLog implements AutoCloseable {
         } catch (CharacterCodingException | IllegalArgumentException damaged) {
             return null;
         }
-    }
-
-    private static UncheckedIOException failure(Path file, String what, IOException cause) {
-        return new UncheckedIOException(
-                file + ": the metrics log could not be " + what + " (" + cause.getMessage()
-                        + "); check the directory, its permissions and the disk's free space",
-                cause);
     }
 }

@@ -10,6 +10,7 @@ import java.util.List;
 import java.util.stream.Stream;
 import tessera.distill.train.Settings;
 import tessera.tensor.io.AtomicFile;
+import tessera.tensor.io.WriteFailure;
 
 /**
  * Where a sweep keeps what it has measured: {@code settings.json} and a file for each finished cell in {@code cells}. Every file appears
@@ -47,7 +48,7 @@ public final class SweepFolder {
             }
             return new SweepFolder(root);
         } catch (IOException e) {
-            throw new UncheckedIOException(root + ": " + e.getMessage(), e);
+            throw WriteFailure.of(root, e);
         }
     }
 

@@ -22,6 +22,7 @@ import tessera.tensor.Autograd;
 import tessera.tensor.Scope;
 import tessera.tensor.Tensor;
 import tessera.tensor.io.AtomicFile;
+import tessera.tensor.io.WriteFailure;
 
 /**
  * What teachers weigh by the data set: for each head the softmin of their mean cross-entropies on held-out training clips, which they
@@ -198,7 +199,7 @@ final class DataSetWeights {
         try {
             Files.createDirectories(file.toAbsolutePath().getParent());
         } catch (IOException e) {
-            throw new UncheckedIOException(file + " cannot be written", e);
+            throw WriteFailure.of(file, e);
         }
         AtomicFile.write(file, to -> to.write((text + "\n").getBytes(StandardCharsets.UTF_8)));
     }

@@ -1,14 +1,13 @@
 package tessera.distill.train;
 
 import java.io.IOException;
+import java.io.RandomAccessFile;
 import java.io.UncheckedIOException;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
-import java.nio.channels.FileChannel;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.nio.file.StandardOpenOption;
 import java.util.Arrays;
 import java.util.HexFormat;
 import java.util.LinkedHashMap;
@@ -17,6 +16,7 @@ import java.util.Map;
 import java.util.stream.IntStream;
 import java.util.zip.CRC32;
 import tessera.tensor.io.Sha256;
+import tessera.tensor.io.WriteFailure;
 
 /**
  * What a frozen teacher made of clips, on disk: the logits of its heads and its feature for each view of each clip.
@@ -37,13 +37,15 @@ public final class TeacherCache implements AutoCloseable {
 
     private final Path file;
     private final int values;
-    private final FileChannel channel;
+    /** No channel: that would close itself under an interrupted thread. */
+    private final RandomAccessFile open;
+
     private final boolean beganAgain;
 
-    private TeacherCache(Path file, int values, FileChannel channel, boolean beganAgain) {
+    private TeacherCache(Path file, int values, RandomAccessFile open, boolean beganAgain) {
         this.file = file;
         this.values = values;
-        this.channel = channel;
+        this.open = open;
         this.beganAgain = beganAgain;
     }
 
@@ -67,27 +69,26 @@ public final class TeacherCache implements AutoCloseable {
             Files.createDirectories(folder);
             Path file = folder.resolve(name);
             boolean existed = Files.exists(file);
-            FileChannel channel = FileChannel.open(
-                    file, StandardOpenOption.CREATE, StandardOpenOption.READ, StandardOpenOption.WRITE);
-            boolean begun = begin(channel, key, values);
-            return new TeacherCache(file, values, channel, begun && existed);
+            RandomAccessFile open = new RandomAccessFile(file.toFile(), "rw");
+            boolean begun = begin(open, key, values);
+            return new TeacherCache(file, values, open, begun && existed);
         } catch (IOException e) {
-            throw new UncheckedIOException("the teacher cache " + folder.resolve(name) + " cannot be used", e);
+            throw WriteFailure.of(folder.resolve(name), e);
         }
     }
 
     /** Writes what the file says it is, unless it says so. */
-    private static boolean begin(FileChannel channel, byte[] key, int values) throws IOException {
+    private static boolean begin(RandomAccessFile open, byte[] key, int values) throws IOException {
         byte[] head = new byte[HEAD];
         ByteBuffer parts = little(head).put(MAGIC).put(key).putInt(values);
         parts.putInt(crc(head, HEAD - CHECK));
         byte[] found = new byte[HEAD];
-        read(channel, found, 0);
+        read(open, found, 0);
         if (Arrays.equals(head, found)) {
             return false;
         }
-        channel.truncate(0);
-        write(channel, head, 0);
+        open.setLength(0);
+        write(open, head, 0);
         return true;
     }
 
@@ -106,7 +107,7 @@ public final class TeacherCache implements AutoCloseable {
         byte[] entry = new byte[CHECK + Float.BYTES * values];
         ByteBuffer parts = little(entry);
         try {
-            if (read(channel, entry, place(number)) < entry.length || parts.getInt() != check(number, entry)) {
+            if (read(open, entry, place(number)) < entry.length || parts.getInt() != check(number, entry)) {
                 return new float[0];
             }
         } catch (IOException e) {
@@ -138,7 +139,7 @@ public final class TeacherCache implements AutoCloseable {
     private boolean isWritten(long number) {
         byte[] entry = new byte[CHECK + Float.BYTES * values];
         try {
-            int held = read(channel, entry, place(number));
+            int held = read(open, entry, place(number));
             return IntStream.range(0, held).anyMatch(i -> entry[i] != 0);
         } catch (IOException e) {
             throw new UncheckedIOException("the teacher cache " + file + " cannot be read", e);
@@ -156,9 +157,9 @@ public final class TeacherCache implements AutoCloseable {
         parts.asFloatBuffer().put(entry);
         parts.putInt(0, check(number, bytes));
         try {
-            write(channel, bytes, place(number));
+            write(open, bytes, place(number));
         } catch (IOException e) {
-            throw new UncheckedIOException("the teacher cache " + file + " cannot be written", e);
+            throw WriteFailure.of(file, e);
         }
     }
 
@@ -167,17 +168,20 @@ public final class TeacherCache implements AutoCloseable {
     }
 
     /** How many bytes the file holds there; the others stay 0. */
-    private static int read(FileChannel channel, byte[] bytes, long from) throws IOException {
-        ByteBuffer into = ByteBuffer.wrap(bytes);
-        while (into.hasRemaining() && channel.read(into, from + into.position()) >= 0) {}
-        return into.position();
+    private static int read(RandomAccessFile open, byte[] bytes, long from) throws IOException {
+        open.seek(from);
+        int held = 0;
+        int more = 0;
+        while (held < bytes.length && more >= 0) {
+            held += more;
+            more = open.read(bytes, held, bytes.length - held);
+        }
+        return held;
     }
 
-    private static void write(FileChannel channel, byte[] bytes, long to) throws IOException {
-        ByteBuffer from = ByteBuffer.wrap(bytes);
-        while (from.hasRemaining()) {
-            channel.write(from, to + from.position());
-        }
+    private static void write(RandomAccessFile open, byte[] bytes, long to) throws IOException {
+        open.seek(to);
+        open.write(bytes);
     }
 
     private static ByteBuffer little(byte[] bytes) {
@@ -211,7 +215,7 @@ public final class TeacherCache implements AutoCloseable {
     @Override
     public void close() {
         try {
-            channel.close();
+            open.close();
         } catch (IOException e) {
             throw new UncheckedIOException("the teacher cache " + file + " cannot be closed", e);
         }

@@ -1,7 +1,6 @@
 package tessera.distill.train;
 
 import java.io.IOException;
-import java.io.UncheckedIOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -21,8 +20,10 @@ import tessera.nn.CheckpointException;
 import tessera.nn.Schedule;
 import tessera.tensor.Scope;
 import tessera.tensor.Tensor;
+import tessera.tensor.io.FolderLock;
 import tessera.tensor.io.Safetensors;
 import tessera.tensor.io.SafetensorsFile;
+import tessera.tensor.io.WriteFailure;
 
 /**
  * Runs stages, with checkpoints that resume bit for bit.
@@ -63,11 +64,13 @@ public final class Trainer {
     }
 
     /**
-     * Trains, or resumes, or returns at once if the folder holds the finished result of the same settings.
+     * Trains, or resumes, or returns at once if the folder holds the finished result of the same settings. The folder is {@linkplain FolderLock
+     * held} meanwhile.
      *
      * @return the finished file
      * @throws CheckpointException if the folder holds a run with other settings; the message says which
-     * @throws IllegalArgumentException if the context's devices cannot share batches of the recipe's size
+     * @throws IllegalArgumentException if the context's devices cannot share batches of the recipe's size, or another run trains in the
+     *     folder
      * @throws StopSignal.Stopped if the context's signal asked for it; a checkpoint is written
      */
     public static Path run(Stage stage, Path folder, RunContext context) {
@@ -81,8 +84,12 @@ public final class Trainer {
      * @param finished name of the file that the stage ends with
      * @param defaults stand for the settings that an older run's files do not have
      * @throws CheckpointException if the folder holds a run with other settings; the message says which
+     * @throws IllegalArgumentException if another run trains in the folder
      */
     public static void requireSettings(Path folder, String finished, Settings settings, Settings defaults) {
+        if (!Files.exists(folder.resolve(finished))) {
+            FolderLock.requireFree(folder);
+        }
         Path result = folder.resolve(finished);
         Path file = Files.exists(result) ? result : folder.resolve(CHECKPOINT);
         if (!Files.exists(file)) {
@@ -117,20 +124,31 @@ public final class Trainer {
 
     private Path run() {
         Path finished = folder.resolve(stage.export().file());
-        if (Files.exists(finished)) {
-            try (Checkpoint result = Checkpoint.read(finished)) {
-                requireSame(finished, "trained", result.metadata());
-            }
+        // Also of one who has no checkpoint left to remove, and may not write there.
+        if (Files.exists(finished) && !Files.exists(checkpoint)) {
+            requireFinished(finished);
             return finished;
         }
         requireShares(context.devices().size());
-        try (Scope scope = Scope.open()) {
-            onAll(new ArrayList<>(), finished);
+        try (FolderLock held = FolderLock.hold(folder);
+                Scope scope = Scope.open()) {
+            if (Files.exists(finished)) {
+                requireFinished(finished);
+            } else {
+                onAll(new ArrayList<>(), finished);
+            }
+            // A run that was killed just here has left it to the next.
             Files.deleteIfExists(checkpoint);
         } catch (IOException e) {
-            throw new UncheckedIOException("the folder " + folder + " cannot be used", e);
+            throw WriteFailure.of(folder, e);
         }
         return finished;
+    }
+
+    private void requireFinished(Path finished) {
+        try (Checkpoint result = Checkpoint.read(finished)) {
+            requireSame(finished, "trained", result.metadata());
+        }
     }
 
     private void requireShares(int devices) {
@@ -161,7 +179,6 @@ public final class Trainer {
     }
 
     private void train(List<Replica> replicas) throws IOException {
-        Files.createDirectories(folder);
         Schedule schedule = recipe.rate().schedule();
         long steps = recipe.steps();
         Stage.Setup setup = replicas.getFirst().setup();

@@ -6,6 +6,7 @@ import java.net.JarURLConnection;
 import java.net.URISyntaxException;
 import java.net.URL;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.FileSystemNotFoundException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
@@ -45,12 +46,10 @@ final class CarriedProgram {
         if (url == null) {
             return Optional.empty();
         }
-        if (url.getProtocol().equals("file")) {
-            // A jar that was unpacked into a folder of classes.
-            return Optional.of(unpack(inFolder(url, folder), program));
-        }
+        // Class loaders that keep jars in jars have connections of this kind too.
         if (!(url.openConnection() instanceof JarURLConnection connection)) {
-            throw new IOException(url + " is in no jar and no folder");
+            // A jar that was unpacked into a folder of classes, or an image that jlink made.
+            return Optional.of(unpack(inFolder(url, folder), program));
         }
         // A jar of our own: closing a shared one would close it for others.
         connection.setUseCaches(false);
@@ -65,7 +64,7 @@ final class CarriedProgram {
     }
 
     private static List<Part> inFolder(URL program, String folder) throws IOException {
-        try (Stream<Path> files = Files.list(Path.of(program.toURI()).resolveSibling(""))) {
+        try (Stream<Path> files = Files.list(folder(program))) {
             List<Part> parts = new ArrayList<>();
             for (Path file : files.filter(Files::isRegularFile).toList()) {
                 String name = folder + file.getFileName();
@@ -75,8 +74,16 @@ final class CarriedProgram {
                 }
             }
             return parts;
-        } catch (URISyntaxException e) {
-            throw new IOException(program + " names no file", e);
+        }
+    }
+
+    private static Path folder(URL program) throws IOException {
+        try {
+            return Path.of(program.toURI()).resolveSibling("");
+        } catch (URISyntaxException | IllegalArgumentException | FileSystemNotFoundException e) {
+            throw new IOException(
+                    program + " is in a place that cannot be listed; unpack the jar that has it beside the application",
+                    e);
         }
     }
 

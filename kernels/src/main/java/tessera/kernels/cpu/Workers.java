@@ -2,6 +2,7 @@ package tessera.kernels.cpu;
 
 import java.util.ArrayList;
 import java.util.List;
+import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.atomic.AtomicIntegerArray;
 import java.util.concurrent.atomic.AtomicReference;
@@ -19,6 +20,8 @@ import org.jspecify.annotations.Nullable;
  * <p>Safe for several callers at once: they share the team, none getting more of it than its part while the others are in a loop
  * too, and a caller without helpers (or inside a loop already) runs its ranges one after the other. Members without work spin for a fifth
  * of a millisecond and then park, a caller that waits for them parks sooner. The threads are daemons, started by the first loop that needs them.
+ * They end when no loop has needed them for a minute, or for the milliseconds of the system property {@value #IDLE_PROPERTY}, and are started again by
+ * the next: so an application that is done with its class loader is not kept in memory by them.
  *
  * <p>{@link #parallelFor} makes no object once the threads run, beyond the body that its caller makes, and neither does the repetition of a
  * {@link #noted} call; {@link #repeatableFor} makes a few, however long the loop.
@@ -33,6 +36,14 @@ public final class Workers implements AutoCloseable {
     private static final long SPIN_NANOS = 200_000;
 
     private static final int SPINS_PER_LOOK = 32;
+
+    /** System property with the milliseconds after which threads without work end. */
+    static final String IDLE_PROPERTY = "tessera.workers.idle";
+
+    private static final long IDLE_NANOS = TimeUnit.MILLISECONDS.toNanos(Long.getLong(IDLE_PROPERTY, 60_000));
+
+    /** Stands where a member's loop stands, once the member has ended for want of loops. */
+    private static final Object ENDED = new Object();
     /** Elements of an int array between two counters, so that each has its own cache line. */
     private static final int STRIDE = 16;
 
@@ -40,10 +51,14 @@ public final class Workers implements AutoCloseable {
     private static final ThreadLocal<@Nullable Repeat> NOTING = new ThreadLocal<>();
 
     private final int threads;
+    private final long idleNanos;
     /** Loops that may run at the same time; there is no help for more callers than threads. */
     private final Loop[] loops;
 
     private volatile Member @Nullable [] members;
+    /** Whether a member has ended that is one of the members yet. */
+    private volatile boolean someEnded;
+
     private volatile boolean closed;
 
     /**
@@ -51,11 +66,17 @@ public final class Workers implements AutoCloseable {
      * @throws IllegalArgumentException if {@code threads < 1}
      */
     public Workers(int threads) {
+        this(threads, IDLE_NANOS);
+    }
+
+    /** @param idleNanos after which a thread without work ends */
+    Workers(int threads, long idleNanos) {
         if (threads < 1) {
             throw new IllegalArgumentException("thread count is " + threads
                     + " but must be at least 1; 1 means that the calling thread works alone");
         }
         this.threads = threads;
+        this.idleNanos = idleNanos;
         this.loops = new Loop[threads];
         for (int i = 0; i < threads; i++) {
             loops[i] = new Loop();
@@ -225,19 +246,22 @@ public final class Workers implements AutoCloseable {
             throw new IllegalStateException("these workers are closed");
         }
         Member[] team = members;
-        return team == null ? startMembers() : team;
+        return team == null || someEnded ? startMembers() : team;
     }
 
     private synchronized Member[] startMembers() {
-        Member[] team = members;
-        if (team == null) {
-            team = new Member[threads - 1];
-            for (int i = 0; i < team.length; i++) {
+        someEnded = false;
+        Member[] before = members;
+        Member[] team = new Member[threads - 1];
+        for (int i = 0; i < team.length; i++) {
+            if (before != null && before[i].task.get() != ENDED) {
+                team[i] = before[i];
+            } else {
                 team[i] = new Member(i + 1);
                 team[i].start();
             }
-            members = team;
         }
+        members = team;
         return team;
     }
 
@@ -393,7 +417,10 @@ public final class Workers implements AutoCloseable {
 
     private final class Member extends Thread {
         private final int worker;
-        /** The loop that this thread is asked to help in, until it has ended there; null where it is idle. */
+        /**
+         * The loop that this thread is asked to help in, until it has ended there; null where it is idle, {@link #ENDED} where it is no
+         * more.
+         */
         final AtomicReference<@Nullable Object> task = new AtomicReference<>();
 
         private volatile boolean parked;
@@ -427,17 +454,25 @@ public final class Workers implements AutoCloseable {
             }
         }
 
-        /** Whether there is a task, else the team is closed. A thread that was woken in vain waits awake again before it parks. */
+        /**
+         * Whether there is a task, else the team is closed or has had none for long. A thread that was woken in vain waits awake again before it
+         * parks.
+         */
         private boolean awaitTask() {
+            long began = System.nanoTime();
             while (!closed) {
                 if (spin()) {
                     return true;
                 }
                 parked = true;
                 if (task.get() == null && !closed) {
-                    LockSupport.park(Workers.this);
+                    LockSupport.parkNanos(Workers.this, idleNanos);
                 }
                 parked = false;
+                if (System.nanoTime() - began >= idleNanos && task.compareAndSet(null, ENDED)) {
+                    someEnded = true;
+                    return false;
+                }
             }
             return false;
         }

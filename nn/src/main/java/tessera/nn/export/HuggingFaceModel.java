@@ -1,11 +1,8 @@
 package tessera.nn.export;
 
-import java.io.IOException;
 import java.io.OutputStream;
 import java.io.StringWriter;
-import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.LinkedHashMap;
@@ -51,13 +48,20 @@ public final class HuggingFaceModel {
         return !student.config().meanPooling() || student.config().outputNormEps() == CLASSIFIERS_EPS;
     }
 
-    /** Writes the files into a folder, which is made if it is missing. */
+    /**
+     * Writes the files into a folder, which is made if it is missing. They take their names when all are whole, {@code config.json} as the
+     * last, without which nobody loads the others.
+     *
+     * @throws IllegalArgumentException if another run writes into the folder
+     */
     public static void write(Path folder, StudentWeights student) {
-        try {
-            Files.createDirectories(folder);
-        } catch (IOException e) {
-            throw new UncheckedIOException(e);
-        }
+        AtomicFile.writeTogether(
+                folder,
+                List.of("model.safetensors", "preprocessor_config.json", "config.json"),
+                hidden -> writeFiles(hidden, student));
+    }
+
+    private static void writeFiles(Path folder, StudentWeights student) {
         VideoMaeConfig config = student.config();
         Map<String, List<String>> labels = new LinkedHashMap<>();
         student.heads().forEach(head -> labels.put(head.name(), head.labels()));
@@ -187,7 +191,11 @@ public final class HuggingFaceModel {
         Map<String, Object> entries = new LinkedHashMap<>();
         entries.put("image_processor_type", "VideoMAEImageProcessor");
         entries.put("do_resize", true);
-        entries.put("size", Map.of("height", config.height(), "width", config.width()));
+        // Not Map.of, whose order is another one in each process: the same student gives the same bytes.
+        Map<String, Object> size = new LinkedHashMap<>();
+        size.put("height", config.height());
+        size.put("width", config.width());
+        entries.put("size", size);
         entries.put("resample", 2); // bilinear
         entries.put("do_center_crop", false);
         entries.put("do_rescale", true);

@@ -38,6 +38,7 @@ import tessera.distill.train.TeacherFile;
 import tessera.nn.inference.Masking;
 import tessera.nn.inference.Student;
 import tessera.tensor.Patches;
+import tessera.tensor.io.FolderLock;
 
 /**
  * Multimodal distillation on EgoSim: renders clips of the same classes for training, for what must be fitted on other clips, and for
@@ -70,11 +71,13 @@ public final class MmdDemo {
      * resumed; models are judged anew.
      *
      * @param out folder for models, logs and results; it may hold the same demo, or be absent
-     * @throws IllegalArgumentException if the folder holds another demo
+     * @throws IllegalArgumentException if the folder holds another demo, or another run writes into it
      * @throws StopSignal.Stopped if the context's signal asked for it; training has saved its state
      */
     public static MmdResult run(MmdPlan plan, Path out, RunContext context) {
-        return new MmdDemo(plan, out, context).run();
+        try (FolderLock held = DemoFiles.hold(out)) {
+            return new MmdDemo(plan, out, context).run();
+        }
     }
 
     private MmdResult run() {
