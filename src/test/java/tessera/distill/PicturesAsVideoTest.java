@@ -72,6 +72,24 @@ class PicturesAsVideoTest {
         Close.within(end, 4, 1e-9, "and ends");
     }
 
+    /** Grey pictures and those of more bits show what the video that they were made of shows. */
+    @ParameterizedTest
+    @ValueSource(
+            strings = {"png gray", "png gray16be", "png ya8", "png rgb48be", "png rgba", "jpg gray", "jpg yuvj444p"})
+    void picturesOfEveryKindAreAsTheVideoIs(String kind) throws IOException {
+        String[] words = kind.split(" ");
+        Path frames = Files.createDirectories(folder.resolve("frames"));
+        String made = "-f lavfi -i color=black:s=32x24:r=10:d=1,format=gray,geq=lum=20*N+10";
+        MadeVideo.write(frames.resolve("%03d." + words[0]), made + " -q:v 1 -pix_fmt " + words[1]);
+        VideoClip clip = Video.frames(frames, DecodeOptions.NATIVE);
+        for (int frame = 0; frame < 10; frame++) {
+            for (int channel = 0; channel < 3; channel++) {
+                int level = clip.pixels()[frame * clip.frameLength() + 3 * 100 + channel] & 0xFF;
+                assertEquals(20 * frame + 10, level, 2.0, kind + " frame " + frame + " channel " + channel);
+            }
+        }
+    }
+
     @Test
     void itLiesInALabelsFolderAsAVideoDoes() throws IOException {
         Path frames = pictures("label/take", "%04d.png");

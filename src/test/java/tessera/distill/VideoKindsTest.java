@@ -11,14 +11,20 @@ import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.Collections;
 import java.util.List;
+import java.util.logging.Handler;
+import java.util.logging.LogRecord;
+import java.util.logging.Logger;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.ValueSource;
 import tessera.distill.video.ClipCut;
+import tessera.distill.video.DecodeOptions;
 import tessera.distill.video.SoundTrack;
 import tessera.distill.video.Video;
 import tessera.distill.video.VideoException;
@@ -90,6 +96,88 @@ class VideoKindsTest {
         VideoClip last =
                 Video.cut(file, ClipCut.every(1, 25, 16, 16).part(2 / 3.0, 1)).getFirst();
         assertTrue(MadeVideo.numbers(last)[24] >= 33, () -> kind + Arrays.toString(MadeVideo.numbers(last)));
+    }
+
+    /** Thirty frames that all have one time: they are shown at the rate that the file states, none of them lost. */
+    @ParameterizedTest
+    @ValueSource(strings = {"equal.mkv -c:v ffv1", "equal.nut -c:v rawvideo"})
+    void whereTimeStandsFramesAreCounted(String kind) {
+        int space = kind.indexOf(' ');
+        String encoding = kind.substring(space) + " -bsf:v setts=ts=0";
+        Path file = made(kind.substring(0, space), MadeVideo.ramp("96x72", 10, 3) + encoding);
+        assertEquals(30, Video.measure(file).frames().orElseThrow());
+        List<VideoClip> clips = Video.cut(file, ClipCut.every(1, 5, 16, 16));
+        assertEquals(3, clips.size());
+        assertArrayEquals(new int[] {20, 22, 24, 26, 28}, MadeVideo.numbers(clips.get(2)));
+        VideoClip half =
+                Video.cut(file, ClipCut.every(1, 5, 16, 16).part(.5, 1)).getFirst();
+        assertArrayEquals(new int[] {14, 16, 18, 20, 22}, MadeVideo.numbers(half));
+        assertArrayEquals(
+                new int[] {3, 9, 15, 21, 27},
+                MadeVideo.numbers(Video.cut(file, ClipCut.whole(5, 16, 16)).getFirst()));
+    }
+
+    /** The size of a frame is that of the picture as players show it, whatever the shape of the file's pixels. */
+    @ParameterizedTest
+    @CsvSource({"2/1, 192, 72", "1/2, 48, 72", "16/15, 102, 72", "50/1, 96, 72", "1/50, 96, 72"})
+    void pixelsMayBeWide(String aspect, int width, int height) {
+        Path file = made("wide.mkv", MadeVideo.ramp("96x72", 10, 1) + ",setsar=" + aspect + " -c:v ffv1");
+        assertEquals(width, VideoReader.probe(file).width());
+        assertEquals(height, VideoReader.probe(file).height());
+        assertArrayEquals(new int[] {72, 96}, VideoReader.storedSize(file));
+        assertEquals(10, Video.frames(file, DecodeOptions.NATIVE).frames());
+    }
+
+    /** Files that were put together by their bytes are shown to the end of the first, and that is told once; other files are not suspected. */
+    @ParameterizedTest
+    @CsvSource(
+            delimiter = '|',
+            value = {
+                "joined.mp4|-c:v mpeg4 -q:v 2|true",
+                "first.mp4|-c:v mpeg4 -q:v 2 -movflags +faststart|true",
+                "joined.mkv|-c:v ffv1|true",
+                "live.mkv|-c:v ffv1 -f matroska -live 1|false",
+                "fragments.mp4|-c:v mpeg4 -q:v 2 -movflags frag_keyframe+empty_moov|false"
+            })
+    void aSecondRecordingBehindTheFirstIsTold(String name, String encoding, boolean told) throws IOException {
+        Path file = made(name, MadeVideo.ramp("96x72", 10, 1) + " " + encoding);
+        List<String> notes = Collections.synchronizedList(new ArrayList<>());
+        Handler handler = new Handler() {
+            @Override
+            public void publish(LogRecord entry) {
+                notes.add(entry.getMessage());
+            }
+
+            @Override
+            public void flush() {}
+
+            @Override
+            public void close() {}
+        };
+        Logger logger = Logger.getLogger("tessera.distill.video.Headers");
+        logger.addHandler(handler);
+        try {
+            assertEquals(10, Video.measure(file).frames().orElseThrow());
+            assertEquals(List.of(), notes);
+            byte[] once = Files.readAllBytes(file);
+            byte[] twice = Arrays.copyOf(once, 2 * once.length);
+            System.arraycopy(once, 0, twice, once.length, once.length);
+            Files.write(file, twice);
+            Video.measure(file);
+            Video.measure(file);
+            assertEquals(told ? 1 : 0, notes.size(), notes.toString());
+            assertTrue(notes.stream().allMatch(note -> note.contains("only the first is shown")), notes.toString());
+        } finally {
+            logger.removeHandler(handler);
+        }
+    }
+
+    /** Digital video's own files state sixty thousand frames a second on average. */
+    @Test
+    void aRateThatNoCameraHasIsNotTaken() {
+        Path file = made("tape.dv", MadeVideo.ramp("720x576", 25, 1) + " -c:v dvvideo -pix_fmt yuv420p");
+        assertEquals(25, VideoReader.probe(file).frameRate().orElseThrow());
+        assertEquals(25, Video.measure(file).frames().orElseThrow());
     }
 
     /** A picture whose left half is white, turned and mirrored as the matrix in the file's header says. */

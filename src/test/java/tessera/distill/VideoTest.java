@@ -230,6 +230,8 @@ class VideoTest {
     @Test
     void whatIsNoVideoIsRefusedInOneLine() throws IOException {
         assertTrue(refusal(folder.resolve("missing.mp4")).contains("does not exist"));
+        assertTrue(refusal(Path.of("https://example.org/a.mp4"))
+                .contains("is an address in a network, not a file; fetch"));
         assertTrue(refusal(folder).contains("is a folder"));
         assertTrue(refusal(Files.createFile(folder.resolve("empty.mp4"))).contains("cannot be decoded"));
         String pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:12\nsize 3\n";
@@ -242,7 +244,10 @@ class VideoTest {
         assertTrue(refusal(Files.write(folder.resolve("zeros.mp4"), new byte[5000]))
                 .contains("begins with nothing but zeros"));
         assertTrue(refusal(Files.writeString(folder.resolve("text.mp4"), "no video at all\n".repeat(50)))
-                .contains("cannot be decoded"));
+                .contains("is a text, not a video"));
+        assertTrue(refusal(Files.write(
+                        folder.resolve("noise.mp4"), new byte[] {9, 8, 7, 6, 1, 2, 3, 4, 0, 9, 8, 7, 0, 0, 1, 2, 3, 4}))
+                .contains("(it begins as no video does)"));
         assertTrue(refusal(Files.writeString(folder.resolve("notes.txt"), "no video at all\n".repeat(50)))
                 .contains("not a video"));
         assertTrue(refusal(Files.write(folder.resolve("sound.wav"), silence())).contains("no video stream"));

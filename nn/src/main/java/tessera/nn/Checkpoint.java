@@ -30,7 +30,7 @@ import tessera.tensor.io.TensorFileException;
  *
  * @param tensors CPU tensors by name, which belong to whoever made the checkpoint
  * @param metadata text entries
- * @param unread arrays of the file that no tensor can hold exactly, such as counters beyond i32 or eight-bit floats: why, by name
+ * @param unread arrays of the file that no tensor can hold exactly, such as counters beyond i32 or eight-bit floats, and those of unknown types: why, by name
  */
 public record Checkpoint(Map<String, Tensor> tensors, Map<String, String> metadata, Map<String, String> unread)
         implements AutoCloseable {
@@ -69,6 +69,7 @@ public record Checkpoint(Map<String, Tensor> tensors, Map<String, String> metada
                     tensors.put(name, tensor);
                 }
             }
+            unread.putAll(file.unreadable());
             return new Checkpoint(tensors, file.metadata(), unread);
         } catch (RuntimeException e) {
             tensors.values().forEach(Tensor::close);

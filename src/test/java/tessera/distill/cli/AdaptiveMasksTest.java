@@ -62,7 +62,7 @@ class AdaptiveMasksTest {
     @Test
     void episodesWithAThresholdNobodyReachesAreThoseOfAllMasks() {
         double all = number(Json.object(Shell.succeed(fewshot("--json"))), "accuracy");
-        for (String threshold : List.of("0", "1.5")) {
+        for (String threshold : List.of("0", "1")) {
             Map<String, @Nullable Object> answer =
                     Json.object(Shell.succeed(fewshot("--json", "--adaptive", threshold)));
             Close.within(number(answer, "accuracy"), all, 0, "accuracy of all masks");
@@ -144,7 +144,10 @@ class AdaptiveMasksTest {
         Object[] none =
                 words("fewshot", "--clips", data, "--ways=3", "--shots=3", "--queries=4", "--adaptive", "--ensemble=1");
         Shell.refuse(List.of("--adaptive adds masks one at a time, but there is only one; pass for example"), none);
-        Shell.refuse(List.of("--adaptive is 'often'; pass a number between 0 and 1"), fewshot("--adaptive=often"));
+        for (String wrong : List.of("often", "-1", "1.5", "nan")) {
+            String expected = "--adaptive is '" + wrong + "'; pass a number between 0 and 1";
+            Shell.refuse(List.of(expected), fewshot("--adaptive=" + wrong));
+        }
         Shell.refuse(
                 List.of("--adaptive-tolerance is 2.0; pass a share"), fewshot("--adaptive", "--adaptive-tolerance=2"));
         Object[] one = words("fewshot", "--clips", data, "--ways=3", "--shots=1", "--queries=4", "--adaptive");

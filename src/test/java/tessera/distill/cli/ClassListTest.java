@@ -37,6 +37,18 @@ class ClassListTest {
                 "{\"1\": \"cut, slowly\", \"0\": \"open door\", \"2\": \"\\\"pour\\\"\"}",
                 "{\"open door\": \"0\", \"cut, slowly\": \"1\", \"\\\"pour\\\"\": \"2\"}",
                 "{\"\\\"pour\\\"\": 3, \"open door\": 1, \"cut, slowly\": 2}",
+                // Numbers in any order, and behind the labels.
+                "2 cut, slowly\n1 open door\n3 \"\"\"pour\"\"\"",
+                "id,name\n2,\"\"\"pour\"\"\"\n0,open door\n1,\"cut, slowly\"\n",
+                "\"cut, slowly\",1\nopen door,0\n\"\"\"pour\"\"\",2\n",
+                "name\tid\ncut, slowly\t2\nopen door\t1\n\"\"\"pour\"\"\"\t3\n",
+                "open door 0\ncut, slowly 1\n\"\"\"pour\"\"\" 2",
+                // Tables with more columns, as EPIC-KITCHENS' two editions have them, one in a spreadsheet's way.
+                "id,key,instances,category\n0,open door,\"['open', 'un,lock']\",a\n1,\"cut, slowly\",\"['cut']\",a\n2,\"\"\"pour\"\"\",[],a\n",
+                "noun_id,class_key,nouns\r\n2,\"\"\"pour\"\"\",\"['a',\n 'b']\"\r\n1,\"cut, slowly\",[]\r\n0,open door,[]\r\n",
+                "\uFEFFname;split;ID\n\"cut, slowly\";x;2\nopen door;x;1\n\"\"\"pour\"\"\";x;3\n",
+                "[{\"id\": 2, \"name\": \"cut, slowly\"}, {\"id\": 1, \"name\": \"open door\"}, {\"id\": 3, \"name\": \"\\\"pour\\\"\"}]",
+                "{\"model_type\": \"videomae\", \"id2label\": {\"1\": \"cut, slowly\", \"0\": \"open door\", \"2\": \"\\\"pour\\\"\"}}",
             })
     void namesClassesInTheirOrder(String text) throws IOException {
         assertEquals(List.of("open door", "cut, slowly", "\"pour\""), read("labels.txt", text));
@@ -45,7 +57,17 @@ class ClassListTest {
     /** Numbers that do not count are parts of labels. */
     @Test
     void whatOnlyLooksLikeNumbersStays() throws IOException {
-        for (String text : List.of("3 cups\n4 cups", "0\n1\n2", "1 cup\ncups", "10 a\n11 b", "1 cup", "0 a\n2 b")) {
+        for (String text : List.of(
+                "3 cups\n4 cups",
+                "0\n1\n2",
+                "1 cup\ncups",
+                "10 a\n11 b",
+                "1 cup",
+                "0 a\n2 b",
+                "cup 1\ncup 2",
+                "b 1\nc 3",
+                "1 a\n1 b",
+                "x,y\nz,w")) {
             assertEquals(text.lines().toList(), read("labels.txt", text), text);
         }
     }
@@ -56,6 +78,12 @@ class ClassListTest {
         refused("{\"a\": 0, \"b\": 2}".getBytes(StandardCharsets.UTF_8), "is JSON but neither a list of labels nor");
         refused("{\"a\": 0, \"b\": 0}".getBytes(StandardCharsets.UTF_8), "is JSON but neither");
         refused("{\"a\": {}}".getBytes(StandardCharsets.UTF_8), "is JSON but neither");
+        refused("id,name\n0,a\n0,b\n".getBytes(StandardCharsets.UTF_8), "line 3, has no id of its own with a name");
+        refused(
+                "id,name\n0,a\n2,b\n".getBytes(StandardCharsets.UTF_8),
+                "the column id has not every number from 0 or 1 on");
+        refused("id,name\n0,a\n1,\n".getBytes(StandardCharsets.UTF_8), "line 3, has no id of its own with a name");
+        refused("[{\"id\": 1}]".getBytes(StandardCharsets.UTF_8), "is JSON but neither");
         refused("{\"a\": ".getBytes(StandardCharsets.UTF_8), "is no JSON; pass a text file with a label a line");
         refused(new byte[] {'a', (byte) 0xE9, '\n'}, "is no text in UTF-8; pass a text file");
     }

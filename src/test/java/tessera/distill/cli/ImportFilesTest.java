@@ -11,6 +11,7 @@ import java.io.IOException;
 import java.lang.foreign.MemorySegment;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -204,10 +205,43 @@ class ImportFilesTest {
         refuse(
                 List.of("1 missing (encoder.norm.bias [16])", "not read: array 'encoder.norm.bias': F8_E4M3"),
                 words(write("c.safetensors", wrong, eight), folder.resolve("no.safetensors")));
+        Path unknown = write("e.safetensors", wrong, eight);
+        String text = Files.readString(unknown, StandardCharsets.ISO_8859_1).replace("F8_E4M3", "F9_E4M4");
+        Files.writeString(unknown, text, StandardCharsets.ISO_8859_1);
+        refuse(
+                List.of("1 missing (encoder.norm.bias [16])", "not read: ", "has the unsupported dtype 'F9_E4M4'"),
+                words(unknown, folder.resolve("no.safetensors")));
         List<ArrayData> integers = List.of(of("encoder.norm.bias", StoredType.I32, 4 * (int) norm.count()));
         refuse(
                 List.of("encoder.norm.bias is of integers, needs floats"),
                 words(write("d.safetensors", wrong, integers), folder.resolve("no.safetensors")));
+    }
+
+    /** What is a model only with something else: adapters, alone or beside weights, and weights that another program has packed. */
+    @Test
+    void whatIsNoWholeModelIsToldWhatItIs() throws IOException {
+        String query = "base_model.model.videomae.encoder.layer.0.attention.attention.query.";
+        List<ArrayData> adapters = List.of(
+                of(query + "lora_A.default.weight", StoredType.F32, 16),
+                of(query + "lora_B.weight", StoredType.F32, 16));
+        Path out = folder.resolve("no.safetensors");
+        refuse(
+                List.of("it holds adapters (LoRA)", "without the model that they change; merge them"),
+                words(write("adapter.safetensors", Map.of(), adapters), out));
+        refuse(
+                List.of("it holds adapters (LoRA)", "not part of its weights yet; merge them"),
+                words(write("beside.safetensors", original, adapters), out));
+        for (String name : List.of("absmax", "quant_state.bitsandbytes__nf4", "SCB", "qweight")) {
+            refuse(
+                    List.of("its weights are packed into fewer bits by another program (fc." + name
+                            + "); save the model in f32"),
+                    words(write("packed.safetensors", original, List.of(of("fc." + name, StoredType.U8, 4))), out));
+        }
+        Path pickles = Files.createDirectory(folder.resolve("pickles"));
+        Files.write(pickles.resolve("pytorch_model.bin"), new byte[] {'P', 'K', 3, 4});
+        refuse(
+                List.of(pickles + ": is a folder without a safetensors file; convert 'pytorch_model.bin', a pickle"),
+                words(pickles, out));
     }
 
     /** What follows the header of a safetensors file. */

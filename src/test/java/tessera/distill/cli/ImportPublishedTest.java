@@ -277,7 +277,7 @@ class ImportPublishedTest {
             Files.writeString(config, config("\"hidden_act\": \"gelu\"", "\"hidden_act\": \"relu\""));
             Shell.refuse(List.of(config.toString(), "relu"), wordsOf());
             Files.writeString(config, config("\"hidden_size\": 64", "\"hidden_size\": \"wide\""));
-            Shell.refuse(List.of(config.toString(), "hidden_size is wide"), wordsOf());
+            Shell.refuse(List.of(config.toString(), "hidden_size is 'wide'"), wordsOf());
             Files.writeString(config, config().replaceFirst("\"patch_size\": \\d+", "\"patch_size\": [16, 8]"));
             Shell.refuse(List.of(config.toString(), "patch_size is [16, 8]", "no size of equal sides"), wordsOf());
             for (String entry : List.of("patch_size", "tubelet_size", "num_channels", "intermediate_size")) {

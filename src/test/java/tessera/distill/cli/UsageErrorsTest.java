@@ -42,6 +42,8 @@ class UsageErrorsTest {
                 "pretrain --modality sound --out o      | --modality is 'sound'; pass one of rgb, flow, pose",
                 "demo --system videomae                 | --system is 'videomae'; pass one of cdfsl, mmd",
                 "distill --teachers rgb --out o         | --teachers is 'rgb'; pass pairs with '=' between them",
+                "pretrain --modality rgb --out=         | --out is ''; name a file or folder, or leave the option away",
+                "pretrain --modality rgb --out o --start= | --start is ''; name a file or folder",
                 "inspect                                | 'inspect' needs FILE",
                 "inspect a b                            | 'inspect' has no place for 'b'",
             })
@@ -53,6 +55,13 @@ class UsageErrorsTest {
         assertEquals(1, lines.size(), outcome.err());
         assertTrue(lines.getFirst().startsWith("tessera: error: " + expected), outcome.err());
         assertTrue(lines.getFirst().matches(".* \\(see 'tessera( [a-z]+)? --help'\\)"), outcome.err());
+    }
+
+    /** A word that begins with @ is no file of further words: recordings may be called so. */
+    @Test
+    void noWordIsAFileOfWords(@TempDir Path folder) throws IOException {
+        Path words = Files.writeString(folder.resolve("words"), "--version");
+        Shell.refuse(List.of("@" + words + ": "), "inspect", "@" + words);
     }
 
     @Test

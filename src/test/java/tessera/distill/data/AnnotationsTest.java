@@ -69,6 +69,32 @@ class AnnotationsTest {
                 List.of(one("x", Segment.WHOLE, "", Map.of(), "")), read("least.csv", "path\nx\n"), "labels may lack");
     }
 
+    /** As pandas writes them: with its numbers of rows in front, and the smallest numbers with an exponent. */
+    @Test
+    void tablesOfPandas() throws IOException {
+        for (String first : List.of("", "Unnamed: 0")) {
+            assertEquals(
+                    List.of(one("a.mp4", Segment.seconds(1e-5, 2), "open", Map.of("scene", "wood"), "")),
+                    read("own.csv", first + ",path,start,end,label,scene\n0,a.mp4,1e-05,2.0,open,wood\n"));
+        }
+        // A comma without quotes would leave a part of a label, or of a time, away.
+        for (String row : List.of("a,0,1,cut, slowly", "a,0,5,3,cut")) {
+            refused(
+                    "own.csv",
+                    "path,start,end,label\n" + row + "\n",
+                    null,
+                    "line 2, has 5 cells but there are 4 columns");
+        }
+        assertEquals(
+                "cut",
+                read("own.csv", "path,start,end,label\na,0,1,cut,,\n")
+                        .getFirst()
+                        .label());
+        refused("own.csv", "path,,label\na,1,b\n", null, "has columns without a name");
+        refused("own.csv", "path,start,end\na,nan,3\n", null, "line 2", "gives 'nan' as start");
+        refused("own.csv", "path,start,end\na,-1e-05,3\n", null, "line 2", "gives '-1e-05' as start");
+    }
+
     /** As spreadsheets save them where commas are decimal points, and columns in other letters. */
     @Test
     void tablesOfSpreadsheets() throws IOException {
@@ -123,11 +149,29 @@ class AnnotationsTest {
                 one("P07_3", both(2, 61.25, 120, 3672, 0), "take pan", Map.of("verb", "take", "noun", "pan"), "");
         assertEquals(List.of(classes), read("EPIC_100_train.csv", rows));
         assertEquals(List.of(), notes);
+        assertEquals(List.of(classes), read("EPIC_100_train.csv", rows.replace("pan:big,5,", "pan:big,5.0,")));
         refused("EPIC_100_train.csv", rows.replace("pan:big,5,", "pan:big,9,"), null, "line 2", "noun_class 9");
         // The older tables call their columns otherwise; the test set has no labels.
         Files.delete(folder.resolve("EPIC_100_verb_classes.csv"));
         Files.writeString(folder.resolve("EPIC_verb_classes.csv"), "verb_id,class_key,verbs\n0,take,['fetch']\n");
         assertEquals(List.of(classes), read("EPIC_100_train.csv", rows));
+        // Where both editions lie together, a file's classes are its own edition's.
+        Files.writeString(folder.resolve("EPIC_100_verb_classes.csv"), "id,key,instances\n0,move,[]\n");
+        Files.writeString(folder.resolve("EPIC_noun_classes.csv"), "noun_id,class_key,nouns\n5,lid,[]\n");
+        assertEquals("move pan", read("EPIC_100_train.csv", rows).getFirst().label());
+        assertEquals(
+                "take lid",
+                read("EPIC_train_action_labels.csv", rows).getFirst().label());
+        refused(
+                "mine.csv",
+                rows,
+                null,
+                "several tables of classes beside it, EPIC_100_verb_classes.csv and EPIC_verb_classes.csv");
+        String sounds = "annotation_id,participant_id,video_id,start_timestamp,stop_timestamp,start_sample,stop_sample,"
+                + "description,class,class_id\nP01_1_0,P01,P01_1,00:00:02,00:00:03,48000,72000,chop,cut / chop,3\n";
+        assertEquals(
+                List.of(one("P01_1", Segment.seconds(2, 3), "cut / chop", Map.of(), "")),
+                read("EPIC_Sounds_train.csv", sounds));
         assertEquals(
                 List.of(one("P01_1", both(2.86, 3.87, 143, 193, 0), "", Map.of(), "")),
                 read("EPIC_100_test_timestamps.csv", """
@@ -282,6 +326,11 @@ class AnnotationsTest {
                         """));
         assertEquals(
                 List.of(one("1420", Segment.WHOLE, "", Map.of(), "test")), read("test.json", "[{\"id\": \"1420\"}]"));
+        refused(
+                "train.json",
+                "[{\"id\": \"1420\", \"label\": \"holding a potato\"}]",
+                null,
+                "has no template, which names the class, in video 0");
     }
 
     /** As published, numbers are sometimes text, and not every list has labels. */

@@ -280,6 +280,7 @@ class ExtractionTest {
                 assertEquals(j == 4 ? Double.NaN : 3 + 2 * j, hand[2 * j + 1], file + " joint " + j);
             }
         }
+        numbersOfFramesCount(openPose, instance);
         KeypointFile timed = KeypointFile.read(files.getFirst(), 60, 90);
         assertEquals(1, timed.hands(files.getFirst(), 77, .05).size(), "the frame of 0 s at 5 a second");
         assertEquals(0, timed.hands(files.getFirst(), 77, .15).size(), "the frame of .2 s");
@@ -295,6 +296,43 @@ class ExtractionTest {
                         90));
         refused("gives none as height", () -> KeypointFile.read(write("bare.json", "{\"frames\": []}"), 60, 90));
         refused("is no JSON", () -> KeypointFile.read(write("cut.json", "{\"frames\": ["), 60, 90));
+    }
+
+    /** Where a program's frames have numbers, none is taken for another. */
+    private void numbersOfFramesCount(Path openPose, String instance) throws IOException {
+        String frame = "{\"frame_id\": %d, \"instances\": [%s]}";
+        KeypointFile turned = KeypointFile.read(
+                write("turned.json", "[" + frame.formatted(2, instance) + ", " + frame.formatted(1, "") + "]"), 60, 90);
+        assertEquals(List.of(0, 1), turned.frames().stream().map(List::size).toList());
+        assertEquals(1, turned.first());
+        String gap = "[" + frame.formatted(0, "") + "," + frame.formatted(1, "") + "," + frame.formatted(3, "") + "]";
+        refused("lacks frame 2 before frame 3; run", () -> KeypointFile.read(write("gap.json", gap), 60, 90));
+        String twice = "[" + frame.formatted(0, "") + "," + frame.formatted(0, "") + "]";
+        refused("has frame 0 twice", () -> KeypointFile.read(write("twice.json", twice), 60, 90));
+        Path unpadded = Files.createDirectories(folder.resolve("unpadded"));
+        Path later = Files.createDirectories(folder.resolve("later"));
+        for (int number = 0; number < 11; number++) {
+            Path from = openPose.resolve("v_00000000000" + (number == 10 ? 0 : 1) + "_keypoints.json");
+            Files.copy(from, unpadded.resolve("v_" + number + "_keypoints.json"));
+            Files.copy(from, later.resolve("v_" + (100 + 5 * number) + "_keypoints.json"));
+        }
+        KeypointFile ordered = KeypointFile.read(unpadded, 60, 90);
+        assertEquals(1, ordered.frames().get(10).size(), "the tenth, not the second by its name");
+        Path film = MadeVideo.write(folder.resolve("film.mkv"), MadeVideo.ramp("32x32", 10, 2) + " -c:v ffv1");
+        Footage footage = Footage.open(film, 0, new Footage.Gaps());
+        ordered.requireOf(unpadded, footage);
+        KeypointFile fifths = KeypointFile.read(later, 60, 90);
+        refused("begins with frame 100 and has every 5th, but", () -> fifths.requireOf(later, footage));
+        for (int number = 1; number < 11; number++) {
+            Files.delete(later.resolve("v_" + (100 + 5 * number) + "_keypoints.json"));
+        }
+        refused(
+                "begins with frame 100, but",
+                () -> KeypointFile.read(later, 60, 90).requireOf(later, footage));
+        Files.delete(unpadded.resolve("v_7_keypoints.json"));
+        refused("lacks frame 7 before frame 8", () -> KeypointFile.read(unpadded, 60, 90));
+        Files.copy(openPose.resolve("v_000000000000_keypoints.json"), unpadded.resolve("left_keypoints.json"));
+        refused("holds left_keypoints.json, whose name tells no number", () -> KeypointFile.read(unpadded, 60, 90));
     }
 
     private Path write(String name, String text) {

@@ -119,6 +119,55 @@ class WavFileTest {
         assertArrayEquals(SOUND, read(file).samples());
     }
 
+    /** Recorders write RF64 for what may grow large, and tell the size elsewhere; what follows the sound is none. */
+    @Test
+    void largeFilesTellTheirSizeElsewhere() throws IOException {
+        byte[] sizes = ByteBuffer.allocate(28)
+                .order(ByteOrder.LITTLE_ENDIAN)
+                .putLong(0)
+                .putLong(data(16).length)
+                .putLong(SOUND.length)
+                .array();
+        byte[] plain = file(1, 1, 8000, 16, data(16));
+        byte[] format = Arrays.copyOfRange(plain, 20, 36);
+        for (String kind : new String[] {"RF64", "BW64"}) {
+            byte[] file =
+                    riff(part("ds64", sizes), part("fmt ", format), part("data", data(16)), part("junk", new byte[8]));
+            System.arraycopy(kind.getBytes(StandardCharsets.US_ASCII), 0, file, 0, 4);
+            int size = file.length - 16 - data(16).length - 4;
+            Arrays.fill(file, size, size + 4, (byte) 0xFF);
+            assertArrayEquals(SOUND, read(file).samples(), kind);
+        }
+        for (int unknown : new int[] {0x80000000, 0x7FFFF024, -1}) {
+            byte[] piped = plain.clone();
+            ByteBuffer.wrap(piped).order(ByteOrder.LITTLE_ENDIAN).putInt(piped.length - data(16).length - 4, unknown);
+            assertArrayEquals(SOUND, read(piped).samples(), "of a pipe");
+        }
+    }
+
+    @Test
+    void bytesTheOtherWayRound() throws IOException {
+        for (int bits : new int[] {16, 24, 32}) {
+            byte[] little = data(bits);
+            int bytes = bits / 8;
+            byte[] big = new byte[little.length];
+            for (int i = 0; i < big.length; i++) {
+                big[i] = little[i - i % bytes + bytes - 1 - i % bytes];
+            }
+            ByteBuffer file = ByteBuffer.allocate(44 + big.length);
+            file.put("RIFX".getBytes(StandardCharsets.US_ASCII)).putInt(36 + big.length);
+            file.put("WAVEfmt ".getBytes(StandardCharsets.US_ASCII)).putInt(16);
+            file.putShort((short) 1).putShort((short) 1).putInt(8000).putInt(8000 * bytes);
+            file.putShort((short) bytes).putShort((short) bits);
+            file.put("data".getBytes(StandardCharsets.US_ASCII))
+                    .putInt(big.length)
+                    .put(big);
+            WavFile wav = read(file.array());
+            assertEquals(8000, wav.rate());
+            assertArrayEquals(SOUND, wav.samples(), bits + " bits");
+        }
+    }
+
     @Test
     void filesOfTheJdk() throws IOException {
         AudioFormat format = new AudioFormat(16000, 24, 1, true, false);
@@ -140,6 +189,9 @@ class WavFileTest {
         refused("holds 10 of the 12 bytes of its part 'data'", Arrays.copyOf(whole, whole.length - 2));
         refused("holds no sound", pcm16(8000, 1, new float[0]));
         refused("holds sound of code 17, 1 channels, 8000 Hz, 4 bits", file(17, 1, 8000, 4, new byte[8]));
+        byte[] wide = file(1, 1, 8000, 24, new byte[12]);
+        wide[32] = 4; // 24 bits in 4 bytes each
+        refused("holds sound of code 1, 1 channels, 8000 Hz, 24 bits in frames of 4 bytes", wide);
         refused("does not say what its sound is", riff(part("data", new byte[8])));
         byte[] nan = ByteBuffer.allocate(8)
                 .order(ByteOrder.LITTLE_ENDIAN)

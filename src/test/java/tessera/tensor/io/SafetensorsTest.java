@@ -235,6 +235,29 @@ class SafetensorsTest {
         }
     }
 
+    /** Types of less than a byte, or newer than this: they hide themselves alone. */
+    @Test
+    void anUnknownTypeHidesNoOtherTensor() throws IOException {
+        String header = "{\"half\":{\"dtype\":\"F4\",\"shape\":[6],\"data_offsets\":[0,3]},"
+                + "\"x\":{\"dtype\":\"U8\",\"shape\":[2],\"data_offsets\":[3,5]},"
+                + "\"new\":{\"dtype\":\"I4\",\"shape\":[],\"data_offsets\":[5,6]}}";
+        Path path = save(file(header, 6));
+        for (boolean copied : new boolean[] {false, true}) {
+            try (SafetensorsFile file = copied ? Safetensors.read(path) : Safetensors.open(path)) {
+                assertEquals(List.of("x"), List.copyOf(file.names()));
+                assertEquals(2, file.ints("x").length);
+                assertEquals(
+                        List.of("half", "new"), List.copyOf(file.unreadable().keySet()));
+                String message = requireNonNull(assertThrows(TensorFileException.class, () -> file.entry("half"))
+                        .getMessage());
+                assertTrue(message.startsWith(path + ": tensor 'half' has the unsupported dtype 'F4'"), message);
+            }
+        }
+        FileSummary summary = FileSummary.of(path);
+        assertEquals("[x: u8[2]]", summary.arrays().toString());
+        assertEquals(List.of("half", "new"), List.copyOf(summary.unreadable().keySet()));
+    }
+
     @Test
     void refusesToReadAFileShortenedAfterOpening() throws IOException {
         Path path = directory.resolve("short.safetensors");

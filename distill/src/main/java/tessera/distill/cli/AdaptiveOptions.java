@@ -46,7 +46,7 @@ class AdaptiveOptions {
         }
         try {
             double threshold = Double.parseDouble(adaptive);
-            if (Double.isFinite(threshold)) {
+            if (threshold >= 0 && threshold <= 1) {
                 return threshold;
             }
         } catch (NumberFormatException e) {

@@ -1,11 +1,14 @@
 package tessera.distill.cli;
 
+import java.util.Collection;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.regex.Pattern;
 import java.util.stream.Collectors;
 import org.jspecify.annotations.Nullable;
+import tessera.nn.CheckpointException;
 import tessera.nn.WeightNames;
 import tessera.tensor.Tensor;
 
@@ -19,7 +22,38 @@ final class CheckpointParts {
             Pattern.compile("^(?:(.*?)\\.)??(?:encoder\\.|backbone\\.|videomae\\.embeddings\\.)?(?:patch_embed\\.proj|"
                     + "patch_embeddings\\.projection)\\.weight$");
 
+    /** What adapters call their factors, and what programs that pack weights into fewer bits write beside them. */
+    private static final Pattern ADAPTER =
+            Pattern.compile(".*\\.(?:lora_[AB]|lora_embedding_[AB]|lora_magnitude_vector)\\b.*");
+
+    private static final Pattern PACKED =
+            Pattern.compile(".*\\.(?:absmax|quant_map|quant_state\\..*|SCB|qweight|qzeros|g_idx)");
+
     private CheckpointParts() {}
+
+    /**
+     * Refuses what is a model only together with something else.
+     *
+     * @throws CheckpointException if there are adapters that are not merged into weights, or weights that another program has packed
+     */
+    static void requireWhole(Collection<String> names) {
+        Optional<String> adapter =
+                names.stream().filter(name -> ADAPTER.matcher(name).matches()).findFirst();
+        if (adapter.isPresent()) {
+            boolean alone =
+                    names.stream().allMatch(name -> ADAPTER.matcher(name).matches());
+            throw new CheckpointException("it holds adapters (LoRA), such as " + adapter.get()
+                    + (alone ? ", without the model that they change" : ", which are not part of its weights yet")
+                    + "; merge them where they were trained (merge_and_unload of peft) and save the whole model");
+        }
+        names.stream()
+                .filter(name -> PACKED.matcher(name).matches())
+                .findFirst()
+                .ifPresent(name -> {
+                    throw new CheckpointException("its weights are packed into fewer bits by another program (" + name
+                            + "); save the model in f32, f16 or bf16, and quantize its student here");
+                });
+    }
 
     /**
      * The weights of one model.

@@ -187,6 +187,7 @@ final class ImportCheckpoint extends ToolCommand {
                     "it is a head alone, as tessera learn makes them, and no model; predict takes it by"
                             + " --head as it is, so import the model that it was learned with");
         }
+        CheckpointParts.requireWhole(names);
         Source source = new Source(CheckpointParts.select(checkpoint.tensors(), prefix), checkpoint.metadata());
         Set<String> found = source.weights.keySet();
         return SwinNames.matches(found) ? swin(source) : StltNames.matches(found) ? stlt(source) : videoMae(source);

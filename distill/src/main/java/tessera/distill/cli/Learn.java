@@ -105,6 +105,9 @@ final class Learn extends ToolCommand {
         headOptions.checkLinear();
         adaptive.check(student.masking());
         Outputs.requireFile(out, "safetensors");
+        if (name.isBlank()) {
+            throw new IllegalArgumentException("--name is '" + name + "'; pass a word for the head, or leave it away");
+        }
         if (shots != null && shots < 1) {
             throw new IllegalArgumentException(
                     "--shots is " + shots + "; pass 1 or more, or leave it away for all clips");

@@ -151,6 +151,7 @@ public final class Main implements Callable<Integer> {
                 .setOut(out)
                 .setErr(err)
                 .setAbbreviatedOptionsAllowed(false)
+                .setExpandAtFiles(false) // a video may be called @home.mp4
                 .registerConverter(Path.class, PathWords::parse)
                 .registerConverter(Modality.class, Clips::modality)
                 .registerConverter(NamedTeacher.class, NamedTeacher::parse)

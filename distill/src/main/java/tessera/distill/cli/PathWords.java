@@ -13,6 +13,12 @@ final class PathWords {
     private PathWords() {}
 
     static Path parse(String word) {
+        if (word.isEmpty()) {
+            // Java would take it for the folder that the program was started in.
+            throw new TypeConversionException(
+                    "name a file or folder, or leave the option away (nothing is named, as by a"
+                            + " variable that is not set)");
+        }
         Path path;
         try {
             path = Path.of(word);

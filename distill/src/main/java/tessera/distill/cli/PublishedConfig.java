@@ -109,10 +109,15 @@ final class PublishedConfig {
         if (value == null) {
             return null;
         }
-        if (value instanceof Long number && number > 0 && number <= Integer.MAX_VALUE) {
+        // Some programs write whole numbers as fractions.
+        if (value instanceof Number number
+                && number.doubleValue() >= 1
+                && number.doubleValue() <= Integer.MAX_VALUE
+                && number.doubleValue() == Math.rint(number.doubleValue())) {
             return number.intValue();
         }
-        throw new IllegalArgumentException(file + ": " + names[0] + " is " + value + ", which is no size"
+        String shown = value instanceof String ? "'" + value + "'" : String.valueOf(value);
+        throw new IllegalArgumentException(file + ": " + names[0] + " is " + shown + ", which is no size"
                 + (value instanceof List<?> ? " of equal sides, as models here have it" : "")
                 + "; pass the model's own "
                 + NAME);
@@ -152,6 +157,17 @@ final class PublishedConfig {
         double scale = Boolean.FALSE.equals(preprocessor.get("do_rescale"))
                 ? 1
                 : preprocessor.get("rescale_factor") instanceof Number factor ? factor.doubleValue() : plain.scale();
+        if (!(scale > 0 && Double.isFinite(scale))) {
+            throw new IllegalArgumentException(
+                    file + ": the preprocessor's file beside it gives " + scale
+                            + " as rescale_factor, by which no picture could be seen; pass the file of these weights, or remove it");
+        }
+        double[] std = normalised ? ofChannels("image_std", plain.std()) : plain.std();
+        if (Arrays.stream(std).anyMatch(each -> !(each > 0 && Double.isFinite(each)))) {
+            throw new IllegalArgumentException(
+                    file + ": the preprocessor's file beside it gives " + Arrays.toString(std)
+                            + " as image_std, by which pictures are divided; pass the file of these weights, or remove it");
+        }
         double[] zeros = new double[plain.channels()];
         double[] ones = new double[plain.channels()];
         Arrays.fill(ones, 1);
@@ -161,7 +177,7 @@ final class PublishedConfig {
                 plain.patch(),
                 scale,
                 normalised ? ofChannels("image_mean", plain.mean()) : zeros,
-                normalised ? ofChannels("image_std", plain.std()) : ones);
+                normalised ? std : ones);
     }
 
     /** Numbers of each channel, of which the file may give one for all; those before where it does not say. */

@@ -130,7 +130,8 @@ record PublishedVideoMae(
             plain = new ModalityInput(Clips.geometry(frames, side, modality), side / patch, tubelet, flow)
                     .config(modality, size(asked));
         } catch (IllegalArgumentException e) {
-            throw described == null ? e : new IllegalArgumentException(described.file() + ": " + e.getMessage(), e);
+            boolean named = described == null || String.valueOf(e.getMessage()).startsWith(described.file() + ": ");
+            throw named ? e : new IllegalArgumentException(described.file() + ": " + e.getMessage(), e);
         }
         boolean pooled = meanPooling();
         double ofBlocks = described == null ? eps() : described.number("layer_norm_eps", eps());

@@ -128,7 +128,7 @@ final class Beside {
         }
         Path path = file(Modality.POSE, true);
         int[] size = footage.size();
-        KeypointFile found = keypoints(path, size);
+        KeypointFile found = keypoints(path);
         int length = rows * columns * JointMaps.JOINTS;
         float[] maps = new float[Math.multiplyExact(numbers.length, length)];
         // Whatever positions are counted in, a joint is as large as in a picture of that shape.
@@ -166,10 +166,12 @@ final class Beside {
         return numbersOfBoxes;
     }
 
-    private synchronized KeypointFile keypoints(Path path, int[] size) {
+    private synchronized KeypointFile keypoints(Path path) {
         KeypointFile known = keypoints;
         if (known == null) {
+            int[] size = footage.stored();
             known = KeypointFile.read(path, size[0], size[1]);
+            known.requireOf(path, footage);
             keypoints = known;
         }
         return known;

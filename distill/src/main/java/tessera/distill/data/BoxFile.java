@@ -30,6 +30,9 @@ final class BoxFile {
 
     private final Path file;
 
+    /** The largest corner of all boxes, as it is told; 0 of none. */
+    private double furthest;
+
     private BoxFile(Path file) {
         this.file = file;
     }
@@ -74,6 +77,9 @@ final class BoxFile {
         for (Object frame : frames) {
             boxes.add(reader.frame(frame, "frame " + boxes.size(), width, height));
         }
+        Unit.of(reader.furthest, width, height).ifPresent(problem -> {
+            throw reader.wrong(problem, null);
+        });
         return boxes;
     }
 
@@ -104,6 +110,7 @@ final class BoxFile {
         float[] numbers = new float[Boxes.NUMBERS];
         for (int i = 0; i < 4; i++) {
             double pixels = number(corners.get(i), "corner of " + where, -1e9, 1e9);
+            furthest = Math.max(furthest, pixels);
             numbers[i] = (float) Math.clamp(pixels / (i % 2 == 0 ? width : height), 0, 1);
         }
         if (numbers[2] < numbers[0] || numbers[3] < numbers[1]) {

@@ -29,8 +29,13 @@ sealed interface Footage {
     /** One more than the number of the last frame. */
     long end();
 
-    /** Height and width of a frame. */
+    /** Height and width of a frame as it is shown, in square pixels. */
     int[] size();
+
+    /** Height and width of a frame in the pixels that detectors count. */
+    default int[] stored() {
+        return size();
+    }
 
     /**
      * The frames with some numbers, each resized as a whole.
@@ -119,6 +124,11 @@ sealed interface Footage {
         @Override
         public int[] size() {
             return new int[] {info.height(), info.width()};
+        }
+
+        @Override
+        public int[] stored() {
+            return VideoReader.storedSize(path());
         }
 
         @Override

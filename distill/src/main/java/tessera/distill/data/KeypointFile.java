@@ -4,11 +4,17 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
+import java.util.NavigableMap;
+import java.util.TreeMap;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
 import org.jspecify.annotations.Nullable;
 import tessera.distill.report.Json;
 import tessera.distill.video.ClipFolder;
+import tessera.distill.video.PictureFolder;
 
 /**
  * Joints of hands that a detector found in a video, as JSON:
@@ -24,15 +30,20 @@ import tessera.distill.video.ClipFolder;
  *
  * <p>What tools write is read too: MMPose's list of frames with {@code instances} of {@code keypoints} and {@code keypoint_scores}
  * (or this list in {@code instance_info}), and OpenPose's folder of a file {@code *_keypoints.json} for each frame with {@code
- * hand_left_keypoints_2d} and {@code hand_right_keypoints_2d} of {@code people}. Both count pixels of the video's own picture.
+ * hand_left_keypoints_2d} and {@code hand_right_keypoints_2d} of {@code people}. Both count pixels of the video's own picture. Frames have
+ * the numbers that they tell, by {@code frame_id} or the file's name, and none may be missing between two others.
  *
  * @param height of the picture that positions are in
  * @param width of the picture that positions are in
  * @param rate frames of a second, or 0 if they are those of the video
  * @param frames for each frame its hands, x and y of each joint, NaN where it is left out
+ * @param first the number of the first frame, 0 where they tell none
+ * @param step by how much numbers rise from each frame to the next, 1 where they tell none
  */
-record KeypointFile(double height, double width, double rate, List<List<double[]>> frames) {
+record KeypointFile(double height, double width, double rate, List<List<double[]>> frames, long first, long step) {
     static final double LEAST_CONFIDENCE = .3;
+
+    private static final Pattern NUMBERED = Pattern.compile("(\\d{1,18})_keypoints\\.json$");
 
     /** Detectors and decoders may count a frame more or less at the end. */
     static final int SURPLUS = 2;
@@ -45,37 +56,44 @@ record KeypointFile(double height, double width, double rate, List<List<double[]
      * @throws IllegalArgumentException if it cannot be read or is not so
      */
     static KeypointFile read(Path path, int height, int width) {
-        List<List<double[]>> frames = new ArrayList<>();
+        Reader reader = new Reader(path);
         if (Files.isDirectory(path)) {
+            NavigableMap<Long, List<double[]>> numbered = new TreeMap<>();
             for (Path file : ClipFolder.list(path, file -> file.toString().endsWith("_keypoints.json"))) {
-                frames.add(new Reader(file).people(parse(file)));
+                Matcher name = NUMBERED.matcher(file.toString());
+                if (!name.find()) {
+                    throw reader.wrong("holds " + file.getFileName() + ", whose name tells no number of a frame");
+                }
+                reader.put(numbered, Long.parseLong(name.group(1)), new Reader(file).people(parse(file)));
             }
-            if (frames.isEmpty()) {
-                throw new Reader(path).wrong("holds no file that ends in _keypoints.json");
+            if (numbered.isEmpty()) {
+                throw reader.wrong("holds no file that ends in _keypoints.json");
             }
-            return new KeypointFile(height, width, 0, frames);
+            return reader.numbered(numbered, height, width);
         }
         Object root = parse(path);
-        Reader reader = new Reader(path);
         if (root instanceof Map<?, ?> members && members.get("frames") instanceof List<?> list) {
+            List<List<double[]>> frames = new ArrayList<>();
             for (Object frame : list) {
                 frames.add(reader.hands(frame, frames.size()));
             }
             double rate = members.get("fps") == null ? 0 : reader.number(members.get("fps"), "fps", 1e-3, 1000);
-            return new KeypointFile(
-                    reader.number(members.get("height"), "height", 1, 1e6),
-                    reader.number(members.get("width"), "width", 1, 1e6),
-                    rate,
-                    frames);
+            double high = reader.number(members.get("height"), "height", 1, 1e6);
+            double wide = reader.number(members.get("width"), "width", 1, 1e6);
+            reader.requireUnit(frames, high, wide);
+            return new KeypointFile(high, wide, rate, frames, 0, 1);
         }
         Object instances = root instanceof Map<?, ?> members ? members.get("instance_info") : root;
         if (!(instances instanceof List<?> list)) {
             throw reader.wrong("has neither frames nor instance_info, and is no list");
         }
+        NavigableMap<Long, List<double[]>> numbered = new TreeMap<>();
         for (Object frame : list) {
-            frames.add(reader.instances(frame, frames.size()));
+            Object told = frame instanceof Map<?, ?> members ? members.get("frame_id") : null;
+            double number = told == null ? numbered.size() : reader.number(told, "frame_id", 0, 1e12);
+            reader.put(numbered, Math.round(number), reader.instances(frame, numbered.size()));
         }
-        return new KeypointFile(height, width, 0, frames);
+        return reader.numbered(numbered, height, width);
     }
 
     private static Object parse(Path file) {
@@ -109,8 +127,57 @@ record KeypointFile(double height, double width, double rate, List<List<double[]
         return frames.get((int) Math.min(frame, frames.size() - 1));
     }
 
+    /**
+     * Refuses frames of other numbers than the recording's, of which none could be told to belong to it.
+     *
+     * @throws IllegalArgumentException if they begin elsewhere, or only every so many-th was looked at
+     */
+    void requireOf(Path path, Footage footage) {
+        boolean same = step == 1 || footage.order(footage.first() + step) == 1;
+        if (!same || (first > 1 && first != footage.first())) {
+            throw new IllegalArgumentException(path + " begins with frame " + first
+                    + (step > 1 ? " and has every " + step + "th" : "") + ", but " + footage.path()
+                    + " begins with frame " + footage.first() + (same ? "" : " and has others between")
+                    + "; run the detector over all of it, or leave the video out");
+        }
+    }
+
     /** One file under way. */
     private record Reader(Path file) {
+        void put(Map<Long, List<double[]>> numbered, long number, List<double[]> hands) {
+            if (numbered.put(number, hands) != null) {
+                throw wrong("has frame " + number + " twice");
+            }
+        }
+
+        KeypointFile numbered(NavigableMap<Long, List<double[]>> numbered, int height, int width) {
+            long step = PictureFolder.step(numbered.navigableKeySet());
+            long first = numbered.isEmpty() ? 0 : numbered.firstKey();
+            long expected = first;
+            for (long number : numbered.navigableKeySet()) {
+                if (number != expected) {
+                    throw new IllegalArgumentException(file + " lacks frame " + expected + " before frame " + number
+                            + "; run the detector over all of the video and keep what it writes of frames without hands,"
+                            + " or leave the video out");
+                }
+                expected += step;
+            }
+            List<List<double[]>> frames = List.copyOf(numbered.values());
+            requireUnit(frames, height, width);
+            return new KeypointFile(height, width, 0, frames, first, step);
+        }
+
+        private void requireUnit(List<List<double[]>> frames, double height, double width) {
+            double furthest = frames.stream()
+                    .flatMap(List::stream)
+                    .flatMapToDouble(Arrays::stream)
+                    .filter(Double::isFinite)
+                    .max()
+                    .orElse(0);
+            Unit.of(furthest, width, height).ifPresent(problem -> {
+                throw wrong(problem);
+            });
+        }
 
         List<double[]> hands(@Nullable Object frame, int number) {
             if (!(frame instanceof List<?> list)) {

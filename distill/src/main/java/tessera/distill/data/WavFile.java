@@ -11,7 +11,8 @@ import org.jspecify.annotations.Nullable;
 import tessera.tensor.io.AtomicFile;
 
 /**
- * Sound of a WAV file (RIFF): PCM of 8, 16, 24 or 32 bits, or floats of 32 or 64, of any number of channels, whose mean it is.
+ * Sound of a WAV file (RIFF, RF64 of recorders whose files grow large, or RIFX with its bytes the other way round): PCM of 8, 16, 24 or 32
+ * bits, or floats of 32 or 64, of any number of channels, whose mean it is.
  *
  * @param rate samples of a second
  * @param samples full scale is 1
@@ -24,16 +25,20 @@ record WavFile(int rate, float[] samples) {
     /** Of a file with the parts fmt and data. */
     private static final int HEADER_BYTES = 44;
 
-    /** A size that programs write which do not know it, because they write to a pipe. */
-    private static final long UNKNOWN = 0xFFFFFFFFL;
+    /** Sizes from here on are written by programs that do not know them, because they write to a pipe; RF64 tells them elsewhere. */
+    private static final long UNKNOWN = 0x7FFF0000L;
 
-    /** What the chunk {@code fmt} says. */
-    private record Format(int code, int channels, int rate, int bits) {
+    /**
+     * What the chunk {@code fmt} says.
+     *
+     * @param frame bytes of one sample of all channels, 0 if it does not say
+     */
+    private record Format(int code, int channels, int rate, int frame, int bits) {
         boolean known() {
             boolean fits = code == PCM
                     ? Set.of(8, 16, 24, 32).contains(bits)
                     : code == FLOAT && Set.of(32, 64).contains(bits);
-            return fits && channels > 0 && rate > 0;
+            return fits && channels > 0 && rate > 0 && (frame == 0 || frame == frameBytes());
         }
 
         int frameBytes() {
@@ -49,31 +54,37 @@ record WavFile(int rate, float[] samples) {
     static WavFile read(Path file) {
         ByteBuffer bytes;
         try {
-            bytes = ByteBuffer.wrap(Files.readAllBytes(file)).order(ByteOrder.LITTLE_ENDIAN);
+            bytes = ByteBuffer.wrap(Files.readAllBytes(file));
         } catch (IOException e) {
             throw new IllegalArgumentException(
                     file + " cannot be read (" + e.getMessage() + "); check that it is there and may be read", e);
         }
-        if (bytes.limit() < 12
-                || !name(bytes, 0).equals("RIFF")
+        String kind = bytes.limit() < 12 ? "" : name(bytes, 0);
+        if (!Set.of("RIFF", "RIFX", "RF64", "BW64").contains(kind)
                 || !name(bytes, 8).equals("WAVE")) {
             throw wrong(file, "is no WAV file");
         }
+        ByteOrder order = kind.equals("RIFX") ? ByteOrder.BIG_ENDIAN : ByteOrder.LITTLE_ENDIAN;
+        bytes.order(order);
         Format format = null;
+        long told = Long.MAX_VALUE;
         for (int at = 12; at + 8 <= bytes.limit(); ) {
             String name = name(bytes, at);
             long size = bytes.getInt(at + 4) & 0xFFFFFFFFL;
             int rest = bytes.limit() - at - 8;
-            if (size > rest && !(size == UNKNOWN && name.equals("data"))) {
+            if (name.equals("data") && size >= UNKNOWN) {
+                size = told < Long.MAX_VALUE ? told : rest;
+            }
+            if (size > rest) {
                 throw wrong(file, "holds " + rest + " of the " + size + " bytes of its part '" + name + "'");
             }
-            if (name.equals("fmt ")) {
-                format = format(file, bytes.slice(at + 8, (int) size).order(ByteOrder.LITTLE_ENDIAN));
+            ByteBuffer part = bytes.slice(at + 8, (int) size).order(order);
+            if (name.equals("ds64") && size >= 16) {
+                told = part.getLong(8);
+            } else if (name.equals("fmt ")) {
+                format = format(file, part);
             } else if (name.equals("data")) {
-                return decode(
-                        file,
-                        format,
-                        bytes.slice(at + 8, (int) Math.min(size, rest)).order(ByteOrder.LITTLE_ENDIAN));
+                return decode(file, format, part);
             }
             at = (int) Math.min(bytes.limit(), at + 8 + size + (size & 1));
         }
@@ -116,12 +127,17 @@ record WavFile(int rate, float[] samples) {
         if (code == EXTENSIBLE && part.limit() >= 26) {
             code = part.getShort(24) & 0xFFFF;
         }
-        Format format = new Format(code, part.getShort(2) & 0xFFFF, part.getInt(4), part.getShort(14) & 0xFFFF);
+        Format format = new Format(
+                code,
+                part.getShort(2) & 0xFFFF,
+                part.getInt(4),
+                part.getShort(12) & 0xFFFF,
+                part.getShort(14) & 0xFFFF);
         if (!format.known()) {
             throw wrong(
                     file,
                     "holds sound of code " + code + ", " + format.channels + " channels, " + format.rate + " Hz, "
-                            + format.bits + " bits");
+                            + format.bits + " bits in frames of " + format.frame + " bytes");
         }
         return format;
     }
@@ -156,7 +172,11 @@ record WavFile(int rate, float[] samples) {
         return switch (format.bits) {
             case 8 -> ((data.get(at) & 0xFF) - 128) / 128.0;
             case 16 -> data.getShort(at) / 32768.0;
-            case 24 -> ((data.get(at + 2) << 16) | (data.getShort(at) & 0xFFFF)) / 8388608.0;
+            case 24 ->
+                (data.order() == ByteOrder.LITTLE_ENDIAN
+                                ? (data.get(at + 2) << 16) | (data.getShort(at) & 0xFFFF)
+                                : (data.get(at) << 16) | (data.getShort(at + 1) & 0xFFFF))
+                        / 8388608.0;
             default -> data.getInt(at) / 2147483648.0;
         };
     }

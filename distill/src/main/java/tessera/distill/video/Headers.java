@@ -3,6 +3,8 @@ package tessera.distill.video;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
+import java.util.ArrayList;
+import java.util.DoubleSummaryStatistics;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
@@ -12,11 +14,15 @@ import java.util.OptionalLong;
 import java.util.Set;
 import java.util.SortedMap;
 import java.util.TreeMap;
+import java.util.function.Consumer;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
+import java.util.stream.Collectors;
 
 /** What is known of a video without decoding it: what its headers claim, and from when to when its packets say there are pictures. */
 final class Headers {
+    private static final System.Logger LOG = System.getLogger(Headers.class.getName());
+
     /** Frames may have so many pixels, 192 MiB in RGB. */
     static final long MOST_PIXELS = 1 << 26;
 
@@ -29,8 +35,20 @@ final class Headers {
     /** Formats whose clock may begin again or jump midway, as where two recordings were joined; FFmpeg's decoder takes such jumps out. */
     private static final Set<String> JUMPING_CLOCKS = Set.of("mpegts", "mpeg", "ogg");
 
+    /** So many packets of one time at the beginning do not come of rounding. */
+    private static final int STANDING = 4;
+
+    /** So small a share of the time that they should take does not count: some formats add a tick to each. */
+    private static final double STILL = .01;
+
+    private static final Pattern TIME =
+            Pattern.compile("packets\\.packet\\.\\d+\\.pts_time=\"(-?\\d{1,15}(?:\\.\\d{1,12})?)\"");
+
     /** How programs write of many files at once. */
     private static final Pattern PATTERN = Pattern.compile("%\\d*d|[*?]");
+
+    /** As a path has it, which keeps one of two slashes. */
+    private static final Pattern ADDRESS = Pattern.compile("^[a-z][a-z0-9+]+:/", Pattern.CASE_INSENSITIVE);
 
     private static final Pattern FIELD =
             Pattern.compile("(?:format|streams\\.stream\\.(\\d{1,6}))\\.(?:.*\\.)?(\\w+)=(.*)");
@@ -40,8 +58,14 @@ final class Headers {
 
     private static final String SOUND = "a";
 
-    /** Each file's {@link Found#track}, and its track of sound. */
-    private static final PerFile<String> TRACKS = new PerFile<>();
+    /** Width of a pixel over its height, or the other way. */
+    private static final double WIDEST_PIXEL = 4;
+
+    /** In a second. */
+    private static final double MOST_FRAMES = 1000;
+
+    /** What a look at each file found, and its track of sound. */
+    private static final PerFile<Found> FOUND = new PerFile<>();
 
     private static final PerFile<String> SOUNDS = new PerFile<>();
 
@@ -52,8 +76,11 @@ final class Headers {
      *
      * @param format in FFmpeg's word
      * @param track whose pictures are taken, as FFmpeg is told of it
+     * @param stands whether its first pictures all have one time, so that times tell nothing
+     * @param width of a picture in the file's own pixels, turned as it is shown
+     * @param height likewise
      */
-    record Found(VideoInfo info, String format, String track) {
+    record Found(VideoInfo info, String format, String track, boolean stands, int width, int height) {
         /** Options for opening the file, behind a blank, or nothing. */
         String options() {
             return optionsOf(format);
@@ -87,8 +114,16 @@ final class Headers {
         }
         Duration silence = options.timeout();
         Map<String, String> container = new HashMap<>();
-        String wanted = "width,height,avg_frame_rate,nb_frames,duration";
-        SortedMap<Integer, Map<String, String>> tracks = tracks(file, PICTURES, wanted, silence, container);
+        String wanted = "width,height,sample_aspect_ratio,avg_frame_rate,r_frame_rate,nb_frames,duration";
+        List<Double> times = new ArrayList<>();
+        Consumer<String> packets = line -> {
+            Matcher time = TIME.matcher(line);
+            if (time.matches()) {
+                times.add(Double.valueOf(time.group(1)));
+            }
+        };
+        SortedMap<Integer, Map<String, String>> tracks =
+                tracks(file, PICTURES, wanted + ":packet=pts_time", silence, container, packets);
         int track = shown(tracks, "width");
         Map<String, String> fields = tracks.getOrDefault(track, Map.of());
         String format = container.getOrDefault("format_name", "");
@@ -103,33 +138,82 @@ final class Headers {
         String large =
                 "has frames of " + width + " x " + height + " pixels, more than the " + MOST_PIXELS + " that are read";
         VideoException.require((long) width * height <= MOST_PIXELS, file, large, "scale it down first");
-        boolean turned = Math.round(Math.abs(number(fields, "rotation").orElse(0)) / 90) % 2 == 1;
+        int shown = shownWidth(
+                width,
+                height,
+                rate(fields.getOrDefault("sample_aspect_ratio", "").replace(':', '/')));
+        boolean turned = isTurned(number(fields, "rotation").orElse(0));
         OptionalDouble frames = number(fields, "nb_frames");
         OptionalDouble streamDuration = number(fields, "duration");
+        OptionalDouble rate = frameRate(fields);
+        DoubleSummaryStatistics spread = times.stream().collect(Collectors.summarizingDouble(Double::valueOf));
+        double expected = (times.size() - 1) / rate.orElse(Double.POSITIVE_INFINITY);
+        boolean stands = times.size() >= STANDING && spread.getMax() - spread.getMin() < STILL * expected;
+        OptionalDouble duration = streamDuration.isPresent() ? streamDuration : number(container, "duration");
         VideoInfo info = new VideoInfo(
                 file,
-                turned ? height : width,
-                turned ? width : height,
-                rate(fields.getOrDefault("avg_frame_rate", "")),
-                streamDuration.isPresent() ? streamDuration : number(container, "duration"),
+                turned ? height : shown,
+                turned ? shown : height,
+                rate,
+                stands ? OptionalDouble.empty() : duration,
                 frames.isPresent() ? OptionalLong.of((long) frames.getAsDouble()) : OptionalLong.empty());
         String name = PICTURES + ":" + track;
-        TRACKS.put(file, name);
-        return new Found(info, format, name);
+        if (FOUND.get(file).isEmpty() && Behind.isAnother(file, format)) {
+            LOG.log(
+                    System.Logger.Level.WARNING,
+                    "{0}: holds several recordings one behind the other, of which only the first is shown; join them with a"
+                            + " program for videos, not by their bytes",
+                    file);
+        }
+        Found found = new Found(info, format, name, stands, turned ? height : width, turned ? width : height);
+        FOUND.put(file, found);
+        return found;
     }
 
-    /** What a file says of its tracks of a kind, each by its number among these; what it says of all goes into {@code container}. */
+    /** In square pixels: those of a file may be wider or narrower, as on DVDs. What no camera has is an error of the file. */
+    private static int shownWidth(int width, int height, OptionalDouble aspect) {
+        double wide = width * aspect.orElse(1);
+        boolean sane = wide >= width / WIDEST_PIXEL && wide <= width * WIDEST_PIXEL && wide * height <= MOST_PIXELS;
+        return sane ? Math.max(1, (int) Math.round(wide)) : width;
+    }
+
+    /** By a quarter, as FFmpeg takes it, which turns by other angles within the picture. */
+    private static boolean isTurned(double degrees) {
+        return Math.abs(Math.abs(degrees) % 180 - 90) < 1;
+    }
+
+    /** On average, where that can be; files that state nonsense may have a rate at which their times are counted. */
+    private static OptionalDouble frameRate(Map<String, String> fields) {
+        OptionalDouble mean = rate(fields.getOrDefault("avg_frame_rate", ""));
+        OptionalDouble counted = rate(fields.getOrDefault("r_frame_rate", ""));
+        return mean.orElse(0) > MOST_FRAMES && counted.isPresent() && counted.getAsDouble() <= MOST_FRAMES
+                ? counted
+                : mean;
+    }
+
+    /**
+     * What a file says of its tracks of a kind, each by its number among these.
+     *
+     * @param container gets what it says of all
+     * @param others gets the lines of its first packets, if these are wanted
+     */
     private static SortedMap<Integer, Map<String, String>> tracks(
-            Path file, String kind, String wanted, Duration silence, Map<String, String> container) {
+            Path file,
+            String kind,
+            String wanted,
+            Duration silence,
+            Map<String, String> container,
+            Consumer<String> others) {
         SortedMap<Integer, Map<String, String>> tracks = new TreeMap<>();
         try (Child probe = FfmpegProgram.find()
                 .probe(
-                        "-v error -protocol_whitelist file -select_streams " + kind
-                                + " -of flat -i VIDEO -show_entries "
+                        "-v error -protocol_whitelist file -select_streams " + kind + " -read_intervals %+#"
+                                + FIRST_PACKETS + " -of flat -i VIDEO -show_entries "
                                 + "stream=" + wanted + ":stream_disposition=default"
                                 + ":stream_side_data=rotation:format=duration,format_name",
                         file)) {
-            if (!probe.listen(line -> addField(container, tracks, line), silence)) {
+            Consumer<String> lines = line -> addField(container, tracks, line);
+            if (!probe.listen(lines.andThen(others), silence)) {
                 throw VideoException.silent(file, silence);
             }
             if (probe.exitValue() != 0) {
@@ -159,14 +243,15 @@ final class Headers {
             return known.get();
         }
         String wanted = "sample_rate";
-        String track = SOUND + ":" + shown(tracks(file, SOUND, wanted, options.timeout(), new HashMap<>()), wanted);
+        String track = SOUND + ":"
+                + shown(tracks(file, SOUND, wanted, options.timeout(), new HashMap<>(), line -> {}), wanted);
         SOUNDS.put(file, track);
         return track;
     }
 
-    /** As {@link Found#track} of a file that may have been looked at before. */
-    private static String track(Path file, DecodeOptions options) {
-        return TRACKS.get(file).orElseGet(() -> read(file, options).track());
+    /** As {@link #read} of a file that may have been looked at before. */
+    private static Found found(Path file, DecodeOptions options) {
+        return FOUND.get(file).orElseGet(() -> read(file, options));
     }
 
     private static Found pictures(Path folder, double rate) {
@@ -179,11 +264,13 @@ final class Headers {
                 OptionalDouble.of(rate),
                 OptionalDouble.of(pictures.size() / rate),
                 OptionalLong.of(pictures.size()));
-        return new Found(info, "", PICTURES + ":0");
+        return new Found(info, "", PICTURES + ":0", false, first.width(), first.height());
     }
 
     private static void requireReadable(Path file) {
         boolean pattern = PATTERN.matcher(String.valueOf(file.getFileName())).find();
+        boolean address = ADDRESS.matcher(file.toString()).find() && !Files.exists(file);
+        VideoException.require(!address, file, "is an address in a network, not a file", "fetch the recording first");
         VideoException.require(
                 Files.exists(file),
                 file,
@@ -237,7 +324,7 @@ final class Headers {
      * From the packets at the beginning and, where the file lets itself be searched, those at the end; otherwise, and where the clock may
      * jump, from all. Other streams, which may be longer, and what headers claim count for nothing.
      *
-     * @return empty where packets carry no time stamps, as in a bare stream
+     * @return empty where packets carry no time stamps, as in a bare stream, or all have one
      */
     static Optional<Span> span(Path file, DecodeOptions options) {
         if (Files.isDirectory(file)) {
@@ -246,7 +333,11 @@ final class Headers {
         Duration silence = options.timeout();
         // Of these nothing can be sought.
         Packets packets = new Packets(TransportStream.isJoined(file) ? "mpegts" : "");
-        String track = track(file, options);
+        Found found = found(file, options);
+        if (found.stands) {
+            return Optional.empty();
+        }
+        String track = found.track;
         boolean whole = packets.format.isEmpty()
                 && packets(file, track, silence, "-read_intervals %+#" + FIRST_PACKETS + ",100000000%", packets);
         if (!whole || packets.count == FIRST_PACKETS || JUMPING_CLOCKS.contains(packets.format)) {

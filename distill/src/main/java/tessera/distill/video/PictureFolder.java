@@ -1,6 +1,7 @@
 package tessera.distill.video;
 
 import java.awt.image.BufferedImage;
+import java.awt.image.IndexColorModel;
 import java.awt.image.Raster;
 import java.io.File;
 import java.io.IOException;
@@ -14,6 +15,7 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.NavigableMap;
+import java.util.NavigableSet;
 import java.util.Optional;
 import java.util.TreeMap;
 import java.util.regex.Matcher;
@@ -21,6 +23,7 @@ import java.util.regex.Pattern;
 import javax.imageio.ImageIO;
 import javax.imageio.ImageReader;
 import javax.imageio.stream.ImageInputStream;
+import tessera.nn.inference.Pictures;
 
 /**
  * Numbered JPEG or PNG pictures of one size: the frames of a clip in the order of the last number in their names, which rises by
@@ -84,7 +87,7 @@ public final class PictureFolder {
      */
     public static PictureFolder open(Path folder) {
         NavigableMap<Long, Path> byNumber = byNumber(folder);
-        long step = step(byNumber);
+        long step = step(byNumber.navigableKeySet());
         List<Path> files = new ArrayList<>();
         long expected = byNumber.firstKey();
         for (Map.Entry<Long, Path> each : byNumber.entrySet()) {
@@ -105,7 +108,7 @@ public final class PictureFolder {
      */
     static PictureFolder openRecording(Path folder) {
         NavigableMap<Long, Path> byNumber = byNumber(folder);
-        long step = step(byNumber);
+        long step = step(byNumber.navigableKeySet());
         List<Path> files = new ArrayList<>();
         long expected = byNumber.firstKey();
         for (Map.Entry<Long, Path> each : byNumber.entrySet()) {
@@ -131,7 +134,7 @@ public final class PictureFolder {
      */
     public static PictureFolder numbered(Path folder) {
         NavigableMap<Long, Path> byNumber = byNumber(folder);
-        return new PictureFolder(folder, List.copyOf(byNumber.values()), byNumber, step(byNumber));
+        return new PictureFolder(folder, List.copyOf(byNumber.values()), byNumber, step(byNumber.navigableKeySet()));
     }
 
     private static NavigableMap<Long, Path> byNumber(Path folder) {
@@ -157,15 +160,15 @@ public final class PictureFolder {
         return byNumber;
     }
 
-    /** By how much numbers rise where none is missing, since recordings may be thinned out; 1 of a single frame. */
-    private static long step(NavigableMap<Long, Path> byNumber) {
-        long step = Long.MAX_VALUE;
-        long before = byNumber.firstKey();
-        for (long number : byNumber.tailMap(before, false).keySet()) {
-            step = Math.min(step, number - before);
+    /** By how much frames' numbers rise where none is missing, since recordings may be thinned out; 1 of fewer than two frames. */
+    public static long step(NavigableSet<Long> numbers) {
+        long step = numbers.size() < 2 ? 1 : Long.MAX_VALUE;
+        long before = Long.MIN_VALUE;
+        for (long number : numbers) {
+            step = before == Long.MIN_VALUE ? step : Math.min(step, number - before);
             before = number;
         }
-        return byNumber.size() == 1 ? 1 : step;
+        return step;
     }
 
     private static IllegalArgumentException lacks(Path folder, long number, Path before, String rest) {
@@ -240,12 +243,10 @@ public final class PictureFolder {
         BufferedImage image = decode(file);
         int height = image.getHeight();
         int width = image.getWidth();
-        int[] colours = image.getRGB(0, 0, width, height, null, 0, width);
-        float[] values = new float[Math.multiplyExact(3, colours.length)];
-        for (int i = 0; i < colours.length; i++) {
-            values[3 * i] = colours[i] >> 16 & 0xFF;
-            values[3 * i + 1] = colours[i] >> 8 & 0xFF;
-            values[3 * i + 2] = colours[i] & 0xFF;
+        byte[] pixels = Pictures.pixels(image);
+        float[] values = new float[pixels.length];
+        for (int i = 0; i < pixels.length; i++) {
+            values[i] = pixels[i] & 0xFF;
         }
         return new Picture(height, width, values);
     }
@@ -257,7 +258,17 @@ public final class PictureFolder {
      */
     public Picture levels(int frame) {
         Path file = files.get(frame);
-        Raster raster = decode(file).getRaster();
+        BufferedImage image = decode(file);
+        Raster raster = image.getRaster();
+        if (image.getColorModel() instanceof IndexColorModel) {
+            // Programs that make files small write few levels as a palette.
+            Picture colours = colours(file);
+            float[] levels = new float[colours.height() * colours.width()];
+            for (int i = 0; i < levels.length; i++) {
+                levels[i] = colours.values()[3 * i];
+            }
+            return new Picture(colours.height(), colours.width(), levels);
+        }
         if (raster.getSampleModel().getSampleSize(0) != 8) {
             throw new IllegalArgumentException(
                     file + " has " + raster.getSampleModel().getSampleSize(0)

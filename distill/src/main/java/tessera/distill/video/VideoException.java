@@ -6,6 +6,7 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
+import java.util.Set;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -14,6 +15,13 @@ import org.jspecify.annotations.Nullable;
  */
 public final class VideoException extends IllegalArgumentException {
     private static final int LOOKED_AT = 1024;
+
+    /** So many characters make a text. */
+    private static final int LEAST_TEXT = 16;
+
+    /** What the first part of MP4 and MOV files is called. */
+    private static final Set<String> BOXES =
+            Set.of("ftyp", "mdat", "moov", "free", "skip", "wide", "pnot", "styp", "moof", "uuid");
 
     private static final long serialVersionUID = 1L;
 
@@ -64,11 +72,24 @@ public final class VideoException extends IllegalArgumentException {
             return new VideoException(
                     file, "begins with nothing but zeros, as where a copy was not finished", "fetch it again");
         }
-        if (reason.contains("moov atom not found")) {
+        boolean index = reason.contains("moov atom not found");
+        if ((index || reason.contains("Invalid data found"))
+                && start.length() >= LEAST_TEXT
+                && start.chars().allMatch(c -> c == '\t' || c == '\n' || c == '\r' || (c >= ' ' && c != 0x7F))
+                && start.chars().filter(c -> c < 0x80).count() * 2 > start.length()) {
+            return new VideoException(file, "is a text, not a video", "name a file with moving pictures");
+        }
+        if (index && BOXES.stream().anyMatch(box -> start.startsWith(box, 4))) {
             return new VideoException(
                     file,
                     "cannot be decoded as a video (it has no index, moov, as where a recording or a copy was cut off)",
                     "fetch it again, or mend it by the program that recorded it");
+        }
+        if (index) {
+            return new VideoException(
+                    file,
+                    "cannot be decoded as a video (it begins as no video does)",
+                    "check that it is the file you mean, or fetch it again");
         }
         return new VideoException(
                 file,

@@ -8,7 +8,7 @@ import java.util.OptionalLong;
  * What a video file says about its first video stream. Headers may be wrong or silent; decoding decides.
  *
  * @param file the file
- * @param width width in pixels of a frame as shown, that is, after the rotation the file asks for
+ * @param width width in pixels of a frame as shown, that is, in square pixels and after the rotation the file asks for
  * @param height height in pixels of a frame as shown
  * @param frameRate mean frames per second
  * @param duration seconds

@@ -31,7 +31,13 @@ public final class VideoReader implements AutoCloseable {
     private final String formatOptions;
     private final String track;
     private final DecodeOptions options;
+    /** How long a frame lasts where the file's times all are one; NaN where they tell something. */
+    private final double even;
+
     private FrameSource frames;
+    /** How many frames the stream has given. */
+    private long streamed;
+
     /** Whether the stream begins near the frame that is wanted first. */
     private boolean sought;
 
@@ -51,8 +57,9 @@ public final class VideoReader implements AutoCloseable {
         this.formatOptions = found.options();
         this.track = found.track();
         this.options = options;
+        this.even = found.stands() ? 1 / info.frameRate().orElseThrow() : Double.NaN;
         double wait = options.frameRate() > 0 ? options.start() / options.frameRate() - SECONDS_BEFORE : 0;
-        boolean searchable = span != null && !span.jumps() && !TransportStream.isJoined(info.file());
+        boolean searchable = span != null && !span.jumps() && !found.stands() && !TransportStream.isJoined(info.file());
         this.sought = searchable && wait > SECONDS_BEFORE;
         this.origin = sought && span != null ? span.start() : Double.NaN;
         this.frames = start(sought ? origin + wait : Double.NaN);
@@ -125,6 +132,16 @@ public final class VideoReader implements AutoCloseable {
         return Headers.read(file, DecodeOptions.NATIVE).info();
     }
 
+    /**
+     * Height and width of a picture in the video's own pixels, which detectors count; those that {@link #probe} tells are as wide as high.
+     *
+     * @throws VideoException as {@link #probe}
+     */
+    public static int[] storedSize(Path file) {
+        Headers.Found found = Headers.read(file, DecodeOptions.NATIVE);
+        return new int[] {found.height(), found.width()};
+    }
+
     /** Texts for another program, so numbers are written as in Java. */
     private String arguments(double from) {
         int threads = Runtime.getRuntime().availableProcessors();
@@ -184,13 +201,13 @@ public final class VideoReader implements AutoCloseable {
 
     /** The stream's first frame; from the file's beginning where the search for a later one went too far. */
     private FrameSource.@Nullable Frame first(long wanted) {
-        FrameSource.Frame frame = frames.next();
+        FrameSource.Frame frame = timed();
         if (sought && (frame == null || number(frame.time()) > wanted)) {
             sought = false;
             frames.close();
             frames = start(Double.NaN);
             origin = Double.NaN;
-            frame = frames.next();
+            frame = timed();
         }
         if (frame != null && Double.isNaN(origin)) {
             origin = frame.time();
@@ -198,8 +215,16 @@ public final class VideoReader implements AutoCloseable {
         return frame;
     }
 
+    /** The stream's next frame, with a time of its own where the file has one for all. */
+    private FrameSource.@Nullable Frame timed() {
+        FrameSource.Frame frame = frames.next();
+        return frame == null || Double.isNaN(even)
+                ? frame
+                : new FrameSource.Frame(frame.pixels(), even * streamed++, even);
+    }
+
     private FrameSource.@Nullable Frame following(FrameSource.Frame last) {
-        FrameSource.Frame next = frames.next();
+        FrameSource.Frame next = timed();
         if (next == null) {
             double lasts =
                     last.duration() > 0 ? last.duration() : 1 / info.frameRate().orElse(options.frameRate());

@@ -19,7 +19,7 @@ import java.util.function.Function;
  * @param format its format, told by its first bytes and not by its name
  * @param metadata text about the file, in the order written; only safetensors has any
  * @param arrays the arrays in the file's order
- * @param unreadable what else the file holds, and why it cannot be read; only npz has any
+ * @param unreadable what else the file holds, and why it cannot be read; npy has none
  */
 public record FileSummary(
         Path path,
@@ -49,10 +49,13 @@ public record FileSummary(
     public static FileSummary of(Path path) {
         if (Files.isDirectory(path) || path.toString().endsWith(".json")) {
             try (SafetensorsShards shards = SafetensorsShards.open(path)) {
-                return ofSafetensors(path, shards.metadata(), shards.names(), shards::entry);
+                return ofSafetensors(path, shards.metadata(), shards.names(), shards::entry, shards.unreadable());
             }
         }
         byte[] start = start(path);
+        if (start.length == 0) {
+            throw new TensorFileException(path.toString(), "is empty, of 0 bytes", "write or fetch it again");
+        }
         if (NpyHeader.startsLikeNpy(start)) {
             return new FileSummary(path, Format.NPY, Map.of(), List.of(Npy.info(path)), Map.of());
         }
@@ -69,15 +72,19 @@ public record FileSummary(
                     "check that it is the file you mean, or convert it to one of these");
         }
         try (SafetensorsFile file = Safetensors.open(path)) {
-            return ofSafetensors(path, file.metadata(), file.names(), file::entry);
+            return ofSafetensors(path, file.metadata(), file.names(), file::entry, file.unreadable());
         }
     }
 
     private static FileSummary ofSafetensors(
-            Path path, Map<String, String> metadata, Set<String> names, Function<String, ArrayData> entry) {
+            Path path,
+            Map<String, String> metadata,
+            Set<String> names,
+            Function<String, ArrayData> entry,
+            Map<String, String> unreadable) {
         List<ArrayInfo> infos =
                 names.stream().map(name -> entry.apply(name).info()).toList();
-        return new FileSummary(path, Format.SAFETENSORS, metadata, infos, Map.of());
+        return new FileSummary(path, Format.SAFETENSORS, metadata, infos, unreadable);
     }
 
     private static byte[] start(Path path) {

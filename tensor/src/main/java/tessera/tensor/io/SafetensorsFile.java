@@ -9,6 +9,7 @@ import java.lang.foreign.ValueLayout;
 import java.nio.ByteOrder;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
+import java.util.Arrays;
 import java.util.Collections;
 import java.util.LinkedHashMap;
 import java.util.LinkedHashSet;
@@ -17,7 +18,8 @@ import java.util.SequencedSet;
 import java.util.stream.Collectors;
 
 /**
- * An open safetensors file.
+ * An open safetensors file. A tensor of a type that is unknown here hides no other: it is {@link #unreadable}, and refused when it is asked
+ * for; only where nothing can be read is the file.
  *
  * <p>The memory belongs to this object and ends with {@link #close()}: a segment used afterwards throws
  * {@link IllegalStateException} and never touches freed memory. It is held by a shared arena, so that any thread may read
@@ -35,6 +37,7 @@ public final class SafetensorsFile implements AutoCloseable {
     private final long mappedBytes;
     private final Map<String, ArrayData> arrays;
     private final Map<String, String> metadata;
+    private final Map<String, TensorFileException> unreadable;
 
     private SafetensorsFile(
             Path path,
@@ -42,13 +45,17 @@ public final class SafetensorsFile implements AutoCloseable {
             RandomAccessFile file,
             long mappedBytes,
             Map<String, ArrayData> arrays,
-            Map<String, String> metadata) {
+            SafetensorsHeader header) {
         this.path = path;
         this.arena = arena;
         this.file = file;
         this.mappedBytes = mappedBytes;
         this.arrays = arrays;
-        this.metadata = metadata;
+        this.metadata = header.metadata();
+        this.unreadable = unreadable(header, path.toString());
+        if (arrays.isEmpty() && !unreadable.isEmpty()) {
+            throw unreadable.values().iterator().next();
+        }
     }
 
     static SafetensorsFile open(Path path, boolean copied) {
@@ -80,8 +87,7 @@ public final class SafetensorsFile implements AutoCloseable {
     private static SafetensorsFile map(Path path, RandomAccessFile file, Arena arena) throws IOException {
         MemorySegment mapped = Mapping.map(file, arena);
         SafetensorsHeader header = header(mapped, path.toString());
-        return new SafetensorsFile(
-                path, arena, file, mapped.byteSize(), arrays(header, data(mapped)), header.metadata());
+        return new SafetensorsFile(path, arena, file, mapped.byteSize(), arrays(header, data(mapped)), header);
     }
 
     private static SafetensorsFile copy(Path path, RandomAccessFile file, Arena arena) throws IOException {
@@ -90,7 +96,7 @@ public final class SafetensorsFile implements AutoCloseable {
             SafetensorsHeader header = header(mapped, path.toString());
             MemorySegment source = data(mapped);
             MemorySegment own = arena.allocate(source.byteSize(), 64).copyFrom(source);
-            return new SafetensorsFile(path, arena, file, 0, arrays(header, own), header.metadata());
+            return new SafetensorsFile(path, arena, file, 0, arrays(header, own), header);
         }
     }
 
@@ -178,10 +184,29 @@ public final class SafetensorsFile implements AutoCloseable {
         Map<String, ArrayData> arrays = new LinkedHashMap<>();
         for (SafetensorsHeader.Span span : header.spans()) {
             ArrayInfo info = span.info();
-            MemorySegment slice = readOnly.asSlice(span.begin(), span.end() - span.begin());
-            arrays.put(info.name(), new ArrayData(info.name(), info.type(), info.shape(), slice));
+            if (info != null) {
+                MemorySegment slice = readOnly.asSlice(span.begin(), span.end() - span.begin());
+                arrays.put(info.name(), new ArrayData(info.name(), info.type(), info.shape(), slice));
+            }
         }
         return Collections.unmodifiableMap(arrays);
+    }
+
+    private static Map<String, TensorFileException> unreadable(SafetensorsHeader header, String file) {
+        Map<String, TensorFileException> unreadable = new LinkedHashMap<>();
+        for (SafetensorsHeader.Span span : header.spans()) {
+            if (span.info() == null) {
+                unreadable.put(
+                        span.name(),
+                        new TensorFileException(
+                                file,
+                                "tensor " + TensorFileException.quote(span.name()) + " has the unsupported dtype "
+                                        + TensorFileException.quote(span.dtype()) + " (supported: "
+                                        + Arrays.toString(StoredType.values()) + ")",
+                                "convert the file to a supported dtype"));
+            }
+        }
+        return unreadable;
     }
 
     /** Where the file was found. */
@@ -189,9 +214,16 @@ public final class SafetensorsFile implements AutoCloseable {
         return path;
     }
 
-    /** Names of the tensors in the order of their bytes, which is the order to read them in. */
+    /** Names of the tensors that can be read, in the order of their bytes, which is the order to read them in. */
     public SequencedSet<String> names() {
         return Collections.unmodifiableSequencedSet(new LinkedHashSet<>(arrays.keySet()));
+    }
+
+    /** Names of the tensors whose types are unknown here, in the order of their bytes, with the reason. */
+    public Map<String, String> unreadable() {
+        Map<String, String> reasons = new LinkedHashMap<>();
+        unreadable.forEach((name, refused) -> reasons.put(name, String.valueOf(refused.getMessage())));
+        return Collections.unmodifiableMap(reasons);
     }
 
     /** Text about the file, in the order written; empty if there is none. */
@@ -202,7 +234,7 @@ public final class SafetensorsFile implements AutoCloseable {
     /**
      * The tensor called {@code name}; its memory lives until {@link #close()}.
      *
-     * @throws TensorFileException if there is none, or a mapped file has become shorter since it was opened
+     * @throws TensorFileException if there is none, it is {@link #unreadable}, or a mapped file has become shorter since it was opened
      * @throws IllegalStateException if the file is closed
      */
     public ArrayData entry(String name) {
@@ -210,6 +242,10 @@ public final class SafetensorsFile implements AutoCloseable {
             throw new IllegalStateException(path + ": is closed; read tensors before closing the file");
         }
         ArrayData array = arrays.get(name);
+        TensorFileException refused = unreadable.get(name);
+        if (refused != null) {
+            throw new TensorFileException(String.valueOf(refused.getMessage()), refused);
+        }
         if (array == null) {
             String some = arrays.keySet().stream()
                     .limit(5)

@@ -16,8 +16,13 @@ import tessera.tensor.io.JsonTokens.Token;
  * Memory grows with the text actually present, never with a number the text claims.
  */
 record SafetensorsHeader(List<Span> spans, Map<String, String> metadata) {
-    /** One tensor and its byte range within the data section. */
-    record Span(ArrayInfo info, long begin, long end) {}
+    /**
+     * One tensor and its byte range within the data section.
+     *
+     * @param info null where its type is none that is known here
+     * @param dtype as the file has it
+     */
+    record Span(String name, @Nullable ArrayInfo info, String dtype, long begin, long end) {}
 
     /** The only objects are the header, the metadata and one per tensor; the only arrays lie within the latter. */
     private static final int NESTING = 3;
@@ -81,28 +86,35 @@ record SafetensorsHeader(List<Span> spans, Map<String, String> metadata) {
         private Span readSpan(String name) {
             String tensor = "tensor " + TensorFileException.quote(name);
             expect(json.next(), Token.START_OBJECT, tensor);
-            StoredType type = null;
+            String dtype = null;
             long[] shape = null;
             long[] offsets = null;
             while (json.next() != Token.END_OBJECT) {
                 String field = json.text();
                 switch (field) {
-                    case "dtype" -> type = readType(tensor);
+                    case "dtype" -> {
+                        expect(json.next(), Token.STRING, "the dtype of " + tensor);
+                        dtype = json.text();
+                    }
                     case "shape" -> shape = readLongs(tensor, "shape", StoredType.MAX_RANK);
                     case "data_offsets" -> offsets = readLongs(tensor, "data_offsets", 2);
                     default -> throw invalid(tensor + " has an unknown field " + TensorFileException.quote(field));
                 }
             }
-            if (type == null || shape == null || offsets == null || offsets.length != 2) {
+            if (dtype == null || shape == null || offsets == null || offsets.length != 2) {
                 throw invalid(tensor + " needs a dtype, a shape and two data_offsets");
             }
-            return span(name, tensor, type, shape, offsets[0], offsets[1]);
+            return span(name, tensor, dtype, shape, offsets[0], offsets[1]);
         }
 
-        private Span span(String name, String tensor, StoredType type, long[] shape, long begin, long end) {
+        private Span span(String name, String tensor, String dtype, long[] shape, long begin, long end) {
             if (begin > end || end > dataBytes) {
                 throw invalid(tensor + " claims bytes " + begin + " to " + end + " of a data section of " + dataBytes
                         + " bytes" + (begin > end ? "" : " (is the file truncated?)"));
+            }
+            StoredType type = StoredType.ofName(dtype);
+            if (type == null) {
+                return new Span(name, null, dtype, begin, end);
             }
             long needed;
             try {
@@ -114,21 +126,7 @@ record SafetensorsHeader(List<Span> spans, Map<String, String> metadata) {
                 throw invalid(tensor + " is " + type + Arrays.toString(shape) + ", which takes " + needed
                         + " bytes, but has " + (end - begin));
             }
-            return new Span(new ArrayInfo(name, type, shape), begin, end);
-        }
-
-        private StoredType readType(String tensor) {
-            expect(json.next(), Token.STRING, "the dtype of " + tensor);
-            String stored = json.text();
-            StoredType type = StoredType.ofName(stored);
-            if (type == null) {
-                throw new TensorFileException(
-                        file,
-                        tensor + " has the unsupported dtype " + TensorFileException.quote(stored) + " (supported: "
-                                + Arrays.toString(StoredType.values()) + ")",
-                        "convert the file to a supported dtype");
-            }
-            return type;
+            return new Span(name, new ArrayInfo(name, type, shape), dtype, begin, end);
         }
 
         private long[] readLongs(String tensor, String field, int most) {
@@ -153,10 +151,9 @@ record SafetensorsHeader(List<Span> spans, Map<String, String> metadata) {
             long position = 0;
             for (Span span : spans) {
                 if (span.begin() != position) {
-                    throw invalid(
-                            "tensor " + TensorFileException.quote(span.info().name()) + " begins at byte "
-                                    + span.begin() + " of the data, but the tensor before it ends at " + position
-                                    + (span.begin() < position ? " (they overlap)" : " (a gap)"));
+                    throw invalid("tensor " + TensorFileException.quote(span.name()) + " begins at byte "
+                            + span.begin() + " of the data, but the tensor before it ends at " + position
+                            + (span.begin() < position ? " (they overlap)" : " (a gap)"));
                 }
                 position = span.end();
             }

@@ -7,11 +7,13 @@ import java.nio.file.InvalidPathException;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Collections;
+import java.util.HashSet;
 import java.util.LinkedHashMap;
 import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.SequencedSet;
+import java.util.Set;
 import java.util.TreeMap;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
@@ -34,6 +36,7 @@ public final class SafetensorsShards implements AutoCloseable {
     private static final String SUFFIX = ".safetensors";
     private static final String INDEX = SUFFIX + ".index.json";
     private static final Pattern SHARD = Pattern.compile("(.+)-(\\d{5})-of-(\\d{5})\\.safetensors");
+    private static final Pattern PICKLE = Pattern.compile(".+\\.(?:bin|pt|pth|ckpt|pkl)");
     private static final JsonFactory JSON = JsonFactory.builder()
             .streamReadConstraints(
                     StreamReadConstraints.builder().maxNestingDepth(10).build())
@@ -83,7 +86,7 @@ public final class SafetensorsShards implements AutoCloseable {
                     }
                 }
             }
-            requireAll(listing, shardOf);
+            requireAll(listing, shardOf, shards);
             return new SafetensorsShards(shardOf, shards);
         } catch (RuntimeException | Error failure) {
             shards.forEach(SafetensorsFile::close);
@@ -91,10 +94,13 @@ public final class SafetensorsShards implements AutoCloseable {
         }
     }
 
-    private static void requireAll(Listing listing, Map<String, SafetensorsFile> shardOf) {
+    private static void requireAll(
+            Listing listing, Map<String, SafetensorsFile> shardOf, List<SafetensorsFile> shards) {
         if (listing.shardOf != null) {
+            Set<String> unreadable = new HashSet<>();
+            shards.forEach(shard -> unreadable.addAll(shard.unreadable().keySet()));
             listing.shardOf.forEach((name, shard) -> {
-                if (!shardOf.containsKey(name)) {
+                if (!shardOf.containsKey(name) && !unreadable.contains(name)) {
                     throw new TensorFileException(
                             listing.named.toString(),
                             "says that " + shard.getFileName() + " holds the tensor " + TensorFileException.quote(name)
@@ -129,12 +135,15 @@ public final class SafetensorsShards implements AutoCloseable {
     private static Listing ofFolder(Path folder) {
         List<Path> found = new ArrayList<>();
         List<Path> indices = new ArrayList<>();
+        String pickle = "";
         try (DirectoryStream<Path> files = Files.newDirectoryStream(folder)) {
             for (Path file : files) {
                 if (name(file).endsWith(INDEX)) {
                     indices.add(file);
                 } else if (name(file).endsWith(SUFFIX)) {
                     found.add(file);
+                } else if (PICKLE.matcher(name(file)).matches()) {
+                    pickle = name(file);
                 }
             }
         } catch (IOException failure) {
@@ -150,7 +159,10 @@ public final class SafetensorsShards implements AutoCloseable {
             throw new TensorFileException(
                     folder.toString(),
                     "is a folder without a safetensors file",
-                    "name the checkpoint's file or folder");
+                    pickle.isEmpty()
+                            ? "name the checkpoint's file or folder"
+                            : "convert " + TensorFileException.quote(pickle)
+                                    + ", a pickle, which is never read, to safetensors");
         }
         Listing first = listing(choice.getFirst());
         if (choice.size() > 1 && !first.files.containsAll(choice)) {
@@ -268,7 +280,7 @@ public final class SafetensorsShards implements AutoCloseable {
         return name == null ? "" : name.toString();
     }
 
-    /** Names of all tensors, shard by shard, each in the order of its bytes. */
+    /** Names of the tensors that can be read, shard by shard, each in the order of its bytes. */
     public SequencedSet<String> names() {
         return Collections.unmodifiableSequencedSet(new LinkedHashSet<>(shardOf.keySet()));
     }
@@ -276,10 +288,21 @@ public final class SafetensorsShards implements AutoCloseable {
     /**
      * The tensor called {@code name}; see {@link SafetensorsFile#entry}.
      *
-     * @throws TensorFileException if there is none
+     * @throws TensorFileException if there is none, or it cannot be read
      */
     public ArrayData entry(String name) {
-        return shardOf.getOrDefault(name, shards.getFirst()).entry(name);
+        SafetensorsFile unreadable = shards.stream()
+                .filter(shard -> shard.unreadable().containsKey(name))
+                .findFirst()
+                .orElse(shards.getFirst());
+        return shardOf.getOrDefault(name, unreadable).entry(name);
+    }
+
+    /** Names of the tensors whose types are unknown here, with the reason. */
+    public Map<String, String> unreadable() {
+        Map<String, String> all = new LinkedHashMap<>();
+        shards.forEach(shard -> shard.unreadable().forEach(all::putIfAbsent));
+        return Collections.unmodifiableMap(all);
     }
 
     /** Text about the checkpoint: that of all shards, of equal keys the first. */

@@ -5,6 +5,8 @@ import java.nio.file.DirectoryStream;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Collections;
+import java.util.Comparator;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Locale;
@@ -13,6 +15,8 @@ import java.util.Set;
 import java.util.TreeMap;
 import java.util.TreeSet;
 import java.util.function.Consumer;
+import java.util.regex.Pattern;
+import java.util.stream.Collectors;
 import java.util.stream.IntStream;
 
 /** Annotations in tables. */
@@ -20,6 +24,9 @@ final class CsvAnnotations {
     private static final int MECCANO_COLUMNS = 5;
 
     private static final double MECCANO_RATE = 12;
+    /** What the first column is called in tables that pandas wrote with its numbers of rows. */
+    private static final Pattern ROW_NUMBERS = Pattern.compile("|Unnamed: 0");
+
     private static final String FRAME = "\\d{1,9}(\\.(jpg|png))?";
     private static final Set<String> PLAIN = Set.of("path", "start", "end", "label", "split");
 
@@ -41,11 +48,14 @@ final class CsvAnnotations {
         if (table.has("start") != table.has("end")) {
             throw table.wrong(0, "names only one of start and end");
         }
-        if (new TreeSet<>(table.header()).size() < table.header().size()
-                || table.header().contains("")) {
+        List<String> named = table.header()
+                .subList(
+                        ROW_NUMBERS.matcher(table.header().getFirst()).matches() ? 1 : 0,
+                        table.header().size());
+        if (new TreeSet<>(named).size() < named.size() || named.contains("")) {
             throw table.wrong(0, "has columns without a name or with the same");
         }
-        List<String> heads = table.header().stream()
+        List<String> heads = named.stream()
                 .filter(column -> !PLAIN.contains(column.toLowerCase(Locale.ROOT)))
                 .toList();
         return rows().mapToObj(row -> {
@@ -103,7 +113,8 @@ final class CsvAnnotations {
         Segment segment = new Segment(seconds, frames, 0, 0);
         String video = table.needed(row, "video_id");
         if (!labelled) {
-            return new Annotation(video, segment, "", Map.of(), "");
+            // EPIC-SOUNDS has one class.
+            return new Annotation(video, segment, table.cell(row, "class"), Map.of(), "");
         }
         String verb = name(row, "verb", verbs);
         String noun = name(row, "noun", nouns);
@@ -114,7 +125,8 @@ final class CsvAnnotations {
         if (classes.isEmpty()) {
             return table.needed(row, head);
         }
-        String number = table.needed(row, head + "_class");
+        // As whole numbers are written that were kept as fractions.
+        String number = table.needed(row, head + "_class").replaceFirst("\\.0+$", "");
         String name = classes.get(number);
         if (name == null) {
             throw table.wrong(row, "has the " + head + "_class " + number + ", which the table of classes lacks");
@@ -129,19 +141,46 @@ final class CsvAnnotations {
         if (folder == null || !Files.isDirectory(folder)) {
             return names;
         }
+        List<Path> tables = new ArrayList<>();
         try (DirectoryStream<Path> found = Files.newDirectoryStream(folder, "*" + head + "_classes.csv")) {
-            for (Path classes : found) {
-                CsvTable known = CsvTable.read(classes);
-                String column = known.has("key") ? "key" : "class_key";
-                for (int row = 1; row < known.size(); row++) {
-                    names.put(known.cell(row, 0), known.needed(row, column));
-                }
-            }
+            found.forEach(tables::add);
         } catch (IOException e) {
             throw new IllegalArgumentException(
                     folder + " cannot be listed (" + e.getMessage() + "); check its permissions", e);
         }
+        for (Path classes : ofDataSet(tables, head)) {
+            CsvTable known = CsvTable.read(classes);
+            String column = known.has("key") ? "key" : "class_key";
+            for (int row = 1; row < known.size(); row++) {
+                names.put(known.cell(row, 0), known.needed(row, column));
+            }
+        }
         return names;
+    }
+
+    /**
+     * Of several tables, as where the data set's two editions lie together, that whose name begins as the file's: {@code EPIC_100_} or
+     * {@code EPIC_}. The same number is another class in each.
+     */
+    private List<Path> ofDataSet(List<Path> tables, String head) {
+        if (tables.size() < 2) {
+            return tables;
+        }
+        String name = String.valueOf(file.getFileName());
+        Comparator<Path> shared = Comparator.comparingInt(table -> {
+            String before = String.valueOf(table.getFileName()).replace(head + "_classes.csv", "");
+            return name.startsWith(before) ? before.length() : -1;
+        });
+        Path nearest = Collections.max(tables, shared);
+        if (tables.stream().filter(table -> shared.compare(table, nearest) == 0).count() > 1) {
+            throw new IllegalArgumentException(file + " has several tables of classes beside it, "
+                    + tables.stream()
+                            .map(table -> String.valueOf(table.getFileName()))
+                            .sorted()
+                            .collect(Collectors.joining(" and "))
+                    + "; move away those of other data sets");
+        }
+        return List.of(nearest);
     }
 
     /** As {@link AnnotationFormat#MECCANO} says; a first line of names is passed over, and frames may be called as their pictures. */
@@ -179,8 +218,8 @@ final class CsvAnnotations {
         return Double.parseDouble(cell.replaceFirst("\\..*", ""));
     }
 
-    /** All rows but that of the columns' names. */
+    /** All rows but that of the columns' names, of which none may have more cells than there are columns. */
     private IntStream rows() {
-        return IntStream.range(1, table.size());
+        return IntStream.range(1, table.size()).peek(table::requireNoSurplus);
     }
 }

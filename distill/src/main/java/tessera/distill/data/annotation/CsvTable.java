@@ -19,6 +19,11 @@ public final class CsvTable {
     /** By which a spreadsheet tells another what parts cells. */
     private static final Pattern SEPARATOR = Pattern.compile("(?i)sep=[,;\t]?");
 
+    /** A number of 0 or more, as programs write them: the smallest with an exponent. */
+    private static final Pattern PLAIN = Pattern.compile("\\d{1,15}(\\.\\d{0,18})?([eE][+-]?\\d{1,2})?");
+
+    private static final Pattern CLOCK = Pattern.compile("(\\d{1,6}:){1,2}\\d{1,12}(\\.\\d{1,15})?");
+
     private final Path file;
     private final List<List<String>> rows;
     /** Where each row begins, from 1. */
@@ -166,6 +171,22 @@ public final class CsvTable {
                         .orElse(-1);
     }
 
+    /**
+     * Refuses a row with cells behind its last column: one before them holds what parts cells.
+     *
+     * @throws IllegalArgumentException if it has some that are not empty
+     */
+    void requireNoSurplus(int row) {
+        int columns = header().size();
+        List<String> cells = rows.get(row);
+        if (cells.stream().skip(columns).anyMatch(cell -> !cell.isEmpty())) {
+            throw wrong(
+                    row,
+                    "has " + cells.size() + " cells but there are " + columns
+                            + " columns (a cell with what parts cells in it needs quotes)");
+        }
+    }
+
     /** A cell with a decimal point. */
     private String digits(int row, int column) {
         String cell = cell(row, column);
@@ -192,7 +213,7 @@ public final class CsvTable {
      */
     double number(int row, int column, String what) {
         String cell = digits(row, column);
-        if (!cell.matches("\\d{1,15}(\\.\\d{1,15})?")) {
+        if (!PLAIN.matcher(cell).matches()) {
             throw wrong(row, "gives '" + cell + "' as " + what);
         }
         return Double.parseDouble(cell);
@@ -205,7 +226,10 @@ public final class CsvTable {
      */
     double seconds(int row, String column) {
         String cell = digits(row, place(column));
-        if (!cell.matches("(\\d{1,6}:){0,2}\\d{1,12}(\\.\\d{1,15})?")) {
+        if (PLAIN.matcher(cell).matches()) {
+            return Double.parseDouble(cell);
+        }
+        if (!CLOCK.matcher(cell).matches()) {
             throw wrong(row, "gives '" + cell + "' as " + column);
         }
         double seconds = 0;

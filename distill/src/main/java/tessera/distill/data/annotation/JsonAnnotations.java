@@ -100,6 +100,9 @@ final class JsonAnnotations {
             Map<?, ?> row = members(video, where);
             // The class is the template, in which brackets mark what the label says in words.
             String label = optional(row, "template").replaceAll("[\\[\\]]", "");
+            if (label.isEmpty() && !optional(row, "label").isEmpty()) {
+                throw wrong("has no template, which names the class, in " + where);
+            }
             found.add(new Annotation(text(row, "id", where), Segment.WHOLE, label, Map.of(), split));
         }
         return found;
