@@ -132,7 +132,8 @@ final class PeerResults {
     /** Whether a result of ours may be wrong: one in bytes or bf16 is, or a peer's in f32 is another than ours. */
     boolean failed() {
         return disagreeing().stream()
-                .anyMatch(row -> row.library().equals(OwnPeer.NAME) || row.precision().equals(Precision.F32.text()));
+                .anyMatch(row ->
+                        row.library().equals(OwnPeer.NAME) || row.precision().equals(Precision.F32.text()));
     }
 
     /** Writes {@code file} and beside it a table of the same name that ends in {@code .csv}. */
