@@ -77,7 +77,7 @@ class PicturesAsVideoTest {
     @ValueSource(
             strings = {"png gray", "png gray16be", "png ya8", "png rgb48be", "png rgba", "jpg gray", "jpg yuvj444p"})
     void picturesOfEveryKindAreAsTheVideoIs(String kind) throws IOException {
-        String[] words = kind.split(" ");
+        String[] words = kind.split(" ", -1);
         Path frames = Files.createDirectories(folder.resolve("frames"));
         String made = "-f lavfi -i color=black:s=32x24:r=10:d=1,format=gray,geq=lum=20*N+10";
         MadeVideo.write(frames.resolve("%03d." + words[0]), made + " -q:v 1 -pix_fmt " + words[1]);

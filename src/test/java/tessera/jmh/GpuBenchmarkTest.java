@@ -118,11 +118,11 @@ class GpuBenchmarkTest {
                 .orElseThrow();
     }
 
-    private static boolean is(Map<String, @Nullable Object> entry, String name, Object value) {
+    private static boolean is(Map<String, ? extends @Nullable Object> entry, String name, Object value) {
         return value.equals(entry.get(name));
     }
 
-    private static double number(Map<String, @Nullable Object> entry, String name) {
+    private static double number(Map<String, ? extends @Nullable Object> entry, String name) {
         return entry.get(name) instanceof Number number ? number.doubleValue() : Double.NaN;
     }
 

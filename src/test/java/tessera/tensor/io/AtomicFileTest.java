@@ -86,8 +86,8 @@ class AtomicFileTest {
         }
         assertEquals(List.of("new", "old", "there"), files());
         Files.createSymbolicLink(directory.resolve("lost"), Path.of("nowhere", "lost"));
-        String told =
-                assertThrows(TensorFileException.class, () -> write("lost")).getMessage();
+        String told = String.valueOf(
+                assertThrows(TensorFileException.class, () -> write("lost")).getMessage());
         assertTrue(told.contains("nowhere does not exist"), told);
         Files.createSymbolicLink(directory.resolve("round"), Path.of("round"));
         assertThrows(UncheckedIOException.class, () -> write("round"));

@@ -26,8 +26,8 @@ class FolderLockTest {
     private Path temp;
 
     private static String refusal(Path folder) {
-        return assertThrows(IllegalArgumentException.class, () -> FolderLock.hold(folder))
-                .getMessage();
+        return String.valueOf(assertThrows(IllegalArgumentException.class, () -> FolderLock.hold(folder))
+                .getMessage());
     }
 
     private static List<String> names(Path folder) throws IOException {

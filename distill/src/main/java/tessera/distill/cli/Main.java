@@ -1,6 +1,7 @@
 package tessera.distill.cli;
 
 import java.io.PrintWriter;
+import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
@@ -213,7 +214,8 @@ public final class Main implements Callable<Integer> {
             return flat(message);
         }
         if (e instanceof UncheckedIOException failure && message != null) {
-            String reason = failure.getCause().getMessage();
+            IOException cause = failure.getCause();
+            String reason = cause == null ? null : cause.getMessage();
             return flat(reason == null || message.contains(reason) ? message : message + " (" + reason + ")");
         }
         String name = e.getClass().getSimpleName();

@@ -130,8 +130,10 @@ record PublishedVideoMae(
             plain = new ModalityInput(Clips.geometry(frames, side, modality), side / patch, tubelet, flow)
                     .config(modality, size(asked));
         } catch (IllegalArgumentException e) {
-            boolean named = described == null || String.valueOf(e.getMessage()).startsWith(described.file() + ": ");
-            throw named ? e : new IllegalArgumentException(described.file() + ": " + e.getMessage(), e);
+            String file = described == null ? "" : described.file() + ": ";
+            throw String.valueOf(e.getMessage()).startsWith(file)
+                    ? e
+                    : new IllegalArgumentException(file + e.getMessage(), e);
         }
         boolean pooled = meanPooling();
         double ofBlocks = described == null ? eps() : described.number("layer_norm_eps", eps());

@@ -254,7 +254,7 @@ public final class Workers implements AutoCloseable {
         Member[] before = members;
         Member[] team = new Member[threads - 1];
         for (int i = 0; i < team.length; i++) {
-            if (before != null && before[i].task.get() != ENDED) {
+            if (before != null && !ENDED.equals(before[i].task.get())) {
                 team[i] = before[i];
             } else {
                 team[i] = new Member(i + 1);

@@ -14,6 +14,7 @@ import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
 import java.nio.file.StandardOpenOption;
 import java.util.List;
+import java.util.Objects;
 import java.util.UUID;
 import java.util.function.Consumer;
 import tessera.natives.Partial;
@@ -101,7 +102,7 @@ public final class AtomicFile {
             }
             forceDirectory(folder);
         } catch (UncheckedIOException failure) {
-            throw WriteFailure.of(folder, failure.getCause());
+            throw WriteFailure.of(folder, Objects.requireNonNull(failure.getCause()));
         } catch (IOException failure) {
             throw WriteFailure.of(folder, failure);
         }

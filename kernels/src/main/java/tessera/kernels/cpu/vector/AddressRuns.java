@@ -28,10 +28,12 @@ final class AddressRuns {
 
     /** As {@link VectorRuns#exps}. */
     static float exps(MemorySegment x, long xStart, int n, float factor, float shift, MemorySegment y, long yStart) {
-        float sum = exps(Addresses.of(x, xStart, n), n, factor, shift, Addresses.of(y, yStart, n));
-        Reference.reachabilityFence(x);
-        Reference.reachabilityFence(y);
-        return sum;
+        try {
+            return exps(Addresses.of(x, xStart, n), n, factor, shift, Addresses.of(y, yStart, n));
+        } finally {
+            Reference.reachabilityFence(x);
+            Reference.reachabilityFence(y);
+        }
     }
 
     private static float exps(long x, int n, float factor, float shift, long y) {
@@ -48,19 +50,25 @@ final class AddressRuns {
 
     /** As {@link VectorRuns#gelu}. */
     static void gelu(MemorySegment y, long start, int n) {
-        long run = Addresses.of(y, start, n);
-        gelu(run, run, n);
-        Reference.reachabilityFence(y);
+        try {
+            long run = Addresses.of(y, start, n);
+            gelu(run, run, n);
+        } finally {
+            Reference.reachabilityFence(y);
+        }
     }
 
     /** {@code y = gelu(x)} for whole vectors. */
     static void gelu(MemorySegment x, MemorySegment y, long from, long end) {
-        for (long i = from; i < end; i += BLOCK) {
-            int n = (int) Math.min(BLOCK, end - i);
-            gelu(Addresses.of(x, i, n), Addresses.of(y, i, n), n);
+        try {
+            for (long i = from; i < end; i += BLOCK) {
+                int n = (int) Math.min(BLOCK, end - i);
+                gelu(Addresses.of(x, i, n), Addresses.of(y, i, n), n);
+            }
+        } finally {
+            Reference.reachabilityFence(x);
+            Reference.reachabilityFence(y);
         }
-        Reference.reachabilityFence(x);
-        Reference.reachabilityFence(y);
     }
 
     private static void gelu(long x, long y, int n) {
@@ -71,13 +79,16 @@ final class AddressRuns {
 
     /** {@code dx = dy gelu'(x)} for whole vectors. */
     static void geluGradient(MemorySegment x, MemorySegment dy, MemorySegment dx, long from, long end) {
-        for (long i = from; i < end; i += BLOCK) {
-            int n = (int) Math.min(BLOCK, end - i);
-            geluGradient(Addresses.of(x, i, n), Addresses.of(dy, i, n), Addresses.of(dx, i, n), n);
+        try {
+            for (long i = from; i < end; i += BLOCK) {
+                int n = (int) Math.min(BLOCK, end - i);
+                geluGradient(Addresses.of(x, i, n), Addresses.of(dy, i, n), Addresses.of(dx, i, n), n);
+            }
+        } finally {
+            Reference.reachabilityFence(x);
+            Reference.reachabilityFence(dy);
+            Reference.reachabilityFence(dx);
         }
-        Reference.reachabilityFence(x);
-        Reference.reachabilityFence(dy);
-        Reference.reachabilityFence(dx);
     }
 
     private static void geluGradient(long x, long dy, long dx, int n) {

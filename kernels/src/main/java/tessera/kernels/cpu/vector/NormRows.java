@@ -30,22 +30,25 @@ final class NormRows {
             MemorySegment y,
             @Nullable MemorySegment mean,
             @Nullable MemorySegment rstd) {
-        long count = (to - from) * n;
-        long atX = Addresses.of(x, from * n, count);
-        long atY = Addresses.of(y, from * n, count);
-        long scale = Addresses.of(gamma, 0, n);
-        long shift = Addresses.of(beta, 0, n);
-        long row = (long) n * Float.BYTES;
-        for (long r = from; r < to; r += 2) {
-            long second = Math.min(r + 1, to - 1);
-            long p = (r - from) * row;
-            long q = (second - from) * row;
-            two(atX + p, atX + q, n, eps, scale, shift, atY + p, atY + q, mean, rstd, r, second);
+        try {
+            long count = (to - from) * n;
+            long atX = Addresses.of(x, from * n, count);
+            long atY = Addresses.of(y, from * n, count);
+            long scale = Addresses.of(gamma, 0, n);
+            long shift = Addresses.of(beta, 0, n);
+            long row = (long) n * Float.BYTES;
+            for (long r = from; r < to; r += 2) {
+                long second = Math.min(r + 1, to - 1);
+                long p = (r - from) * row;
+                long q = (second - from) * row;
+                two(atX + p, atX + q, n, eps, scale, shift, atY + p, atY + q, mean, rstd, r, second);
+            }
+        } finally {
+            Reference.reachabilityFence(x);
+            Reference.reachabilityFence(gamma);
+            Reference.reachabilityFence(beta);
+            Reference.reachabilityFence(y);
         }
-        Reference.reachabilityFence(x);
-        Reference.reachabilityFence(gamma);
-        Reference.reachabilityFence(beta);
-        Reference.reachabilityFence(y);
     }
 
     private static void two(
