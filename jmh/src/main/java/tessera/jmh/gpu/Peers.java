@@ -116,10 +116,13 @@ final class Peers implements AutoCloseable {
         if (!mode.matches(".*-(default|overhead|autotune).*")) {
             return EAGER;
         }
-        // With less overhead runs the code that is compiled by default, so that is compiled once.
-        return (words[0].equals("train") ? "train" : "forward")
-                + (mode.contains("autotune") ? "-autotune " : "-default ")
-                + words[3];
+        if (mode.contains("autotune")) {
+            return words[0] + "-autotune " + words[3];
+        }
+        // With less overhead runs the code that is compiled by default, so that is compiled once. A training step that
+        // was captured has
+        // ended its process, which must not take the others with it.
+        return words[0] + (words[0].equals("train") ? "-" + mode + " " : "-default ") + words[3];
     }
 
     /** Waits until all is prepared; what is not in time is ended, so that it does not disturb what is timed. */
