@@ -1,10 +1,14 @@
 package tessera;
 
+import static java.util.Objects.requireNonNull;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.io.PrintWriter;
 import java.io.StringWriter;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
@@ -13,6 +17,7 @@ import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 import tessera.distill.cli.Main;
+import tessera.nn.inference.Head;
 
 /** Exit codes, streams and error lines of the command line. */
 class CommandLineTest {
@@ -110,6 +115,52 @@ class CommandLineTest {
                 "cache")) {
             assertTrue(out.toString().lines().anyMatch(line -> line.startsWith(row + " ")), row + " in:\n" + out);
         }
+    }
+
+    @Test
+    void doctorTellsWhichProgramReadsVideos() {
+        assertEquals(0, tessera("doctor"), err.toString());
+        String told = row(out.toString(), "ffmpeg");
+        Path program = Path.of(told.replaceFirst(" \\(carried by .*\\)$", ""));
+        assertTrue(program.isAbsolute() && Files.isExecutable(program), told);
+        // Unpacked into a folder that is named by a checksum of what it holds.
+        Path folder = requireNonNull(requireNonNull(program.getParent()).getFileName());
+        boolean unpacked = folder.toString().matches("ffmpeg-[0-9a-f]{24}");
+        assertEquals(unpacked, told.endsWith(" (carried by the jar of org.bytedeco:ffmpeg)"), told);
+    }
+
+    /** Whatever a file holds, it neither breaks lines nor drives the terminal. */
+    @Test
+    void inspectPrintsNamesAndMetadataInOneLineEach(@TempDir Path folder) throws Exception {
+        String header = "{\"__metadata__\":{\"a\\nkey\":\"first\\nsecond\\u001b[31mred\"},"
+                + "\"x\\r\\n\\u0007y\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]}}";
+        byte[] text = header.getBytes(StandardCharsets.UTF_8);
+        ByteBuffer bytes = ByteBuffer.allocate(8 + text.length + 8).order(ByteOrder.LITTLE_ENDIAN);
+        bytes.putLong(text.length).put(text);
+        Path file = Files.write(folder.resolve("lines.safetensors"), bytes.array());
+        assertEquals(0, tessera("inspect", file.toString()), err.toString());
+        List<String> lines = out.toString().lines().toList();
+        assertEquals(
+                List.of("  # a\\nkey = first\\nsecond\\u001b[31mred", "  x\\r\\n\\u0007y: f32[2]"),
+                lines.subList(1, lines.size()));
+        assertNothingDrivesTheTerminal();
+    }
+
+    @Test
+    void inspectPrintsTheLabelsOfAHeadInOneLine(@TempDir Path folder) {
+        Path file = folder.resolve("head.safetensors");
+        Head.of(new double[2][3], new double[2], List.of("two\nlines", "\u001b[31mred"))
+                .save(file);
+        assertEquals(0, tessera("inspect", file.toString()), err.toString());
+        List<String> labels =
+                out.toString().lines().filter(line -> line.contains("labels")).toList();
+        assertEquals(List.of("  # tessera.head.labels = [\"two\\nlines\",\"\\u001B[31mred\"]"), labels);
+        assertNothingDrivesTheTerminal();
+    }
+
+    private void assertNothingDrivesTheTerminal() {
+        String shown = String.join("", out.toString().lines().toList());
+        assertTrue(shown.chars().noneMatch(Character::isISOControl), out.toString());
     }
 
     @Test

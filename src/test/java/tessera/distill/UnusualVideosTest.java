@@ -16,6 +16,8 @@ import java.time.Duration;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Locale;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
 import java.util.stream.IntStream;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
@@ -31,6 +33,7 @@ import tessera.nn.inference.VideoClip;
 /** Videos as people have them, made here by the program that reads them: frame N of a second has the luma 20 + 5 N. */
 class UnusualVideosTest {
     private static final String PROGRAM = "tessera.ffmpeg";
+    private static final Pattern SOUGHT = Pattern.compile(" -ss ([0-9.]+) -i ");
 
     @TempDir
     Path folder;
@@ -112,13 +115,22 @@ class UnusualVideosTest {
         }
     }
 
+    /** Where sound or subtitles last longer, or begin before the picture; Matroska states one length for all. */
     @Test
-    void fractionsAreThoseOfThePicture() {
-        for (String name : List.of("long.mkv", "long.mp4", "long.ts")) {
-            Path file = made(
-                    name,
-                    ramp("64x48", 10, 4) + " -f lavfi -i sine=f=200:d=20:sample_rate=8000 -map 0:v -map 1:a"
-                            + " -map_metadata -1 -c:v mpeg4 -q:v 2 -pix_fmt yuv420p -c:a mp2 -ar 16000");
+    void fractionsAreThoseOfThePicture() throws IOException {
+        Path said = Files.writeString(folder.resolve("said.srt"), "1\n00:00:19,000 --> 00:00:20,000\nend\n");
+        String picture = ramp("64x48", 10, 4);
+        String sound = " -f lavfi -i sine=f=200:d=20:sample_rate=8000 -map 0:v -map 1:a -map_metadata -1";
+        String mpeg = " -c:v mpeg4 -q:v 2 -pix_fmt yuv420p";
+        List<Path> files = List.of(
+                made("long.mkv", picture + sound + mpeg + " -c:a mp2 -ar 16000"),
+                made("long.mp4", picture + sound + mpeg + " -c:a mp2 -ar 16000"),
+                made("long.ts", picture + sound + mpeg + " -c:a mp2 -ar 16000"),
+                made("long.webm", picture + sound + " -c:v libvpx -deadline realtime -b:v 1M -c:a libopus -ar 48000"),
+                made("said.mkv", picture + " -i " + said + " -map 0:v -map 1:s" + mpeg + " -c:s srt"),
+                made("late.mkv", "-itsoffset 12 " + picture + sound + mpeg + " -c:a mp2 -ar 16000"));
+        for (Path file : files) {
+            String name = file.toString();
             ClipCut cut = ClipCut.every(1, 5, 8, 8);
             assertEquals(4, Video.cut(file, cut).size(), name);
             List<VideoClip> half = Video.cut(file, cut.part(0.5, 1));
@@ -129,6 +141,32 @@ class UnusualVideosTest {
                     new int[] {5, 15, 25, 35},
                     numbers(Video.cut(file, ClipCut.whole(4, 8, 8)).getFirst()),
                     name);
+        }
+    }
+
+    /** As after a correction of a camera's clock: the last picture before it is shown until it goes on. */
+    @Test
+    void aClockThatJumpsByThirtyHoursIsFollowed() {
+        String clock = " -vf setpts=PTS+if(gte(N\\,40)\\,108000/TB\\,0) -fps_mode passthrough -enc_time_base 1/1000";
+        for (String name : List.of("jump.mkv", "jump.mp4")) {
+            Path file = made(name, ramp("16x16", 10, 8) + clock + " -c:v mpeg4 -q:v 2");
+            int[] clips = {0};
+            int[] moving = {0};
+            try (Stream<VideoClip> stream = Video.clips(file, ClipCut.every(4, 4, 8, 8))) {
+                stream.forEach(clip -> {
+                    int[] still = {39, 39, 39, 39};
+                    moving[0] += Arrays.equals(still, numbers(clip)) ? 0 : 1;
+                    clips[0]++;
+                });
+            }
+            assertEquals(27_002, clips[0], name + ": clips of 4 s in 30 hours and 8 s");
+            assertEquals(2, moving[0], name + ": clips before and behind");
+            List<VideoClip> end = Video.cut(file, ClipCut.every(4, 4, 8, 8).part(27_001 / 27_002.0, 1));
+            assertEquals(1, end.size(), name);
+            // Once a second the picture that is nearest.
+            assertArrayEquals(new int[] {4, 14, 24, 34}, numbers(end.getFirst()), name);
+            VideoClip whole = Video.cut(file, ClipCut.whole(4, 8, 8)).getFirst();
+            assertArrayEquals(new int[] {39, 39, 39, 39}, numbers(whole), name);
         }
     }
 
@@ -207,17 +245,39 @@ class UnusualVideosTest {
         }
     }
 
+    /** One that decodes from the beginning would find the same frames, after as long as what lies before takes. */
+    @Test
+    @EnabledOnOs({OS.LINUX, OS.MAC})
+    void aLatePartIsSoughtAndAnEarlyOneIsNot() throws IOException {
+        withDecoder("echo \"[x @ 0x1] $*\" >&2; exit 1", () -> {
+            Matcher late = SOUGHT.matcher(refusal(folder.resolve("ffmpeg"), .9));
+            assertTrue(late.find(), "-ss in front of -i");
+            double seconds = Double.parseDouble(late.group(1));
+            assertTrue(seconds > 60 && seconds < 90, "near second 90, not at " + seconds);
+            String early = refusal(folder.resolve("ffmpeg"), .01);
+            assertTrue(early.contains(" -i ") && !early.contains(" -ss "), early);
+        });
+    }
+
+    private static String refusal(Path file, double from) {
+        ClipCut cut = ClipCut.every(1, 5, 2, 2).part(from, 1);
+        return requireNonNull(
+                assertThrows(VideoException.class, () -> Video.cut(file, cut)).getMessage());
+    }
+
     private static String refusal(Path file) {
         return requireNonNull(assertThrows(VideoException.class, () -> Video.frames(file, DecodeOptions.NATIVE))
                 .getMessage());
     }
 
-    /** With a decoder for videos of 2 x 2 pixels that does as it is told in shell. */
+    /** With a decoder for videos of 100 s of 2 x 2 pixels that does as it is told in shell. */
     private void withDecoder(String decoding, Runnable action) throws IOException {
         String start = "#!/bin/sh\ncase \"$*\" in *-version*) exit 0;; esac\n";
         Path program = Files.writeString(folder.resolve("ffmpeg"), start + decoding + "\n");
         Path probe = Files.writeString(
-                folder.resolve("ffprobe"), start + "echo streams.stream.0.width=2\necho streams.stream.0.height=2\n");
+                folder.resolve("ffprobe"),
+                start + "case \"$*\" in *packet=*) echo 0.000000,0.000000,100.000000,K__; exit 0;; esac\n"
+                        + "echo streams.stream.0.width=2\necho streams.stream.0.height=2\n");
         assertTrue(program.toFile().setExecutable(true) && probe.toFile().setExecutable(true));
         System.setProperty(PROGRAM, program.toString());
         try {

@@ -7,6 +7,7 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.io.IOException;
+import java.net.URISyntaxException;
 import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
@@ -23,6 +24,7 @@ import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.ValueSource;
+import tessera.Close;
 import tessera.distill.video.ClipCut;
 import tessera.distill.video.DecodeOptions;
 import tessera.distill.video.SoundTrack;
@@ -70,6 +72,48 @@ class VideoKindsTest {
             int[] expected = {10 * clip, 10 * clip + 2, 10 * clip + 4, 10 * clip + 6, 10 * clip + 8};
             assertArrayEquals(expected, MadeVideo.numbers(clips.get(clip)), () -> name + Arrays.toString(expected));
         }
+    }
+
+    /**
+     * Kinds that not every build of FFmpeg can encode: files of its moving test picture, 30 frames of 96 x 72. The means of red, green and
+     * blue in the first, the 16th and the last frame are those of FFmpeg's own decoding into RGB.
+     */
+    @ParameterizedTest
+    @CsvSource({
+        "ten-bits-hevc.mp4, 100.27, 78.52, 80.19, 103.64, 74.37, 88.56, 96.16, 85.48, 85.79",
+        "av1.mkv,           100.26, 78.53, 80.10, 103.63, 74.62, 88.86, 95.98, 85.55, 85.95",
+        "alpha-vp9.webm,    100.30, 78.52, 80.17, 103.43, 74.43, 88.99, 95.87, 85.45, 85.47",
+        "raw.h264,          100.88, 78.50, 80.58, 103.23, 75.07, 89.32, 96.11, 85.44, 86.02"
+    })
+    void codecsOfOthersAreDecoded(
+            String name,
+            double r0,
+            double g0,
+            double b0,
+            double r15,
+            double g15,
+            double b15,
+            double r,
+            double g,
+            double b)
+            throws URISyntaxException {
+        Path file = Path.of(requireNonNull(VideoKindsTest.class.getResource("/video/" + name))
+                .toURI());
+        VideoClip clip = Video.frames(file, DecodeOptions.NATIVE);
+        assertEquals(List.of(30, 72, 96), List.of(clip.frames(), clip.height(), clip.width()));
+        double[] expected = {r0, g0, b0, r15, g15, b15, r, g, b};
+        int[] frames = {0, 15, 29};
+        for (int i = 0; i < 9; i++) {
+            Close.within(mean(clip, frames[i / 3], i % 3), expected[i], .5, name + " frame " + frames[i / 3]);
+        }
+    }
+
+    private static double mean(VideoClip clip, int frame, int colour) {
+        long sum = 0;
+        for (int i = colour; i < clip.frameLength(); i += 3) {
+            sum += clip.pixels()[frame * clip.frameLength() + i] & 0xFF;
+        }
+        return 3.0 * sum / clip.frameLength();
     }
 
     /** Three seconds at 25 in a second, of which the last packets tell no times: none of its frames is left out, in whatever order they lie. */

@@ -47,7 +47,7 @@ class ExtractTest {
     }
 
     @Test
-    void clipsTrainEveryStage() {
+    void clipsTrainEveryStage() throws IOException {
         Map<String, @Nullable Object> answer =
                 Json.object(Shell.succeed(words("--clip-seconds=.5", "--flow", "--json")));
         assertEquals(data.toString(), answer.get("data"));
@@ -57,7 +57,8 @@ class ExtractTest {
         List<String> teachers = new ArrayList<>();
         for (String modality : List.of("rgb", "flow")) {
             Path out = folder.resolve(modality);
-            Shell.succeed(OwnClips.pretraining(modality, data, out, 2));
+            Shell.succeed(OwnClips.pretraining(modality, data, out, 20, "--lr=3e-3"));
+            assertLearned(out);
             teachers.add(modality + "=" + out);
         }
         Path run = folder.resolve("run");
@@ -68,12 +69,14 @@ class ExtractTest {
                 "--target",
                 data,
                 "--batch=2",
-                "--steps=2",
+                "--steps=20",
+                "--lr=3e-3",
                 "--mask-ratio=.5",
                 "--threads=1",
                 "--quiet",
                 "--out",
                 run);
+        assertLearned(run);
         Path head = folder.resolve("head.safetensors");
         Path student = run.resolve("student.safetensors");
         Shell.succeed(
@@ -93,6 +96,18 @@ class ExtractTest {
         assertTrue(seen.startsWith(video + ": "), seen);
         assertTrue(Shell.succeed(words("--clip-seconds=.5", "--flow"))
                 .contains(data + ": 7 clips, 2 labels, rgb and flow"));
+    }
+
+    /** Whether the last of 20 losses is below the first. */
+    private static void assertLearned(Path run) throws IOException {
+        List<Double> losses = new ArrayList<>();
+        for (String line : Files.readAllLines(run.resolve("metrics.jsonl"))) {
+            if (Json.object(line).get("loss") instanceof Number loss) {
+                losses.add(loss.doubleValue());
+            }
+        }
+        assertEquals(20, losses.size(), run + ": " + losses);
+        assertTrue(losses.getLast() < losses.getFirst(), run + ": " + losses);
     }
 
     @Test

@@ -11,6 +11,7 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.regex.Pattern;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Assumptions;
 import org.junit.jupiter.api.BeforeEach;
@@ -18,6 +19,8 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.condition.EnabledOnOs;
 import org.junit.jupiter.api.condition.OS;
 import org.junit.jupiter.api.io.TempDir;
+import tessera.distill.MovingVideo;
+import tessera.nn.inference.Head;
 
 /** What a process meets that is started anew, or with others: caches that are empty, full or closed, Java's options, another order of sets. */
 class OwnProcessTest {
@@ -198,6 +201,32 @@ class OwnProcessTest {
             Files.copy(turned, folder.resolve("clips/cut/a.mp4"));
         }
         return folder.resolve("clips");
+    }
+
+    /** Names that look like options, patterns and formats, or end a line. */
+    @Test
+    @EnabledOnOs({OS.LINUX, OS.MAC})
+    void labelsHaveAnyNameThatAFolderHas() throws IOException {
+        Path clips = folder.resolve("clips");
+        MovingVideo.write(clips.resolve("-rf/-i.mp4"), 32, 32, MovingVideo.steady(2, 0));
+        ramp(clips.resolve("a b%d/x%03d.mp4"));
+        ramp(clips.resolve("two\nlines/[a-z]*?.mp4"));
+        Path head = folder.resolve("head.safetensors");
+        String learned = Shell.succeed(learn(clips, head, "--mask-ratio=0", "--threads=1"));
+        assertTrue(learned.contains("3 labels"), learned);
+        assertEquals(List.of("-rf", "a b%d", "two\nlines"), Head.load(head).labels());
+        Object[] predict = {"predict", "--student", student, "--head", head, "--mask-ratio=0", "--threads=1"};
+        Object[] words = Arrays.copyOf(predict, predict.length + 2);
+        words[predict.length] = "--video";
+        words[predict.length + 1] = clips.resolve("-rf/-i.mp4");
+        String answer = Shell.succeed(words);
+        assertTrue(answer.startsWith(clips.resolve("-rf/-i.mp4") + ": -rf "), answer);
+        words[predict.length + 1] = clips.resolve("two\nlines/[a-z]*?.mp4");
+        answer = Shell.succeed(words);
+        // The same recording under two labels.
+        String twice = Pattern.quote(clips + "/two\\nlines/[a-z]*?.mp4: a b%d ") + "([0-9.]+ %), "
+                + Pattern.quote("two\\nlines ") + "\\1, -rf .*";
+        assertTrue(answer.lines().toList().getFirst().matches(twice), answer);
     }
 
     /** Six processes, since the order of Java's sets is another one in each. */
