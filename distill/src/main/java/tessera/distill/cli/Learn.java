@@ -49,6 +49,9 @@ final class Learn extends ToolCommand {
     /** Keeps the masks of judged clips apart from those of learned ones. */
     private static final long QUERIES = 1L << 32;
 
+    /** What of the heap features can take, at the very most. */
+    private static final double MOST_OF_HEAP = .9;
+
     @Mixin
     private StudentOptions student;
 
@@ -197,10 +200,8 @@ final class Learn extends ToolCommand {
                     sources.add(clip.source());
                     return clip.clip();
                 });
-                List<double[][]> found =
-                        views(pooled, chosen, masking, student.masks().seed() + views.size());
-                views.addAll(found);
-                answers.addAll(Collections.nCopies(found.size(), label));
+                addViews(views, pooled, chosen, masking);
+                answers.addAll(Collections.nCopies(views.size() - answers.size(), label));
                 task.advance(label + 1);
             }
             cost = ReducedCost.of(meter, views.size(), pooled, masking);
@@ -311,17 +312,16 @@ final class Learn extends ToolCommand {
     }
 
     /**
-     * Features of clips under the masks of an ensemble each.
+     * Adds the features of clips under the masks of an ensemble each; the masks of a batch depend on how many clips lie before it.
      *
-     * @param seed of the first clip's masks; those of a later batch depend on the number of its first clip too
-     * @return of each clip {@code [ensemble][D]}
+     * @param views of each clip {@code [ensemble][D]}
      */
-    private static List<double[][]> views(Student model, Stream<VideoClip> clips, Masking masking, long seed) {
-        List<double[][]> views = new ArrayList<>();
-        try (Predictor predictor = Predictor.of(model, masking, seed)) {
+    private void addViews(List<double[][]> views, Student model, Stream<VideoClip> clips, Masking masking) {
+        int width = model.featureWidth();
+        try (Predictor predictor = Predictor.of(model, masking, student.masks().seed() + views.size())) {
             predictor.features(clips, features -> {
                 int batch = Math.toIntExact(features.shape().size(1));
-                int width = model.featureWidth();
+                requireRoom(views.size() + batch, 8L * masking.ensemble() * width);
                 double[] values = features.toDoubles(); // [P, batch, D]
                 for (int clip = 0; clip < batch; clip++) {
                     double[][] view = new double[masking.ensemble()][];
@@ -333,7 +333,23 @@ final class Learn extends ToolCommand {
                 }
             });
         }
-        return views;
+    }
+
+    /**
+     * Refuses features that the heap cannot hold; a tuned fit has them standardised too.
+     *
+     * @param clips so far
+     * @param bytes of the features of one
+     */
+    private void requireRoom(int clips, long bytes) {
+        long heap = Runtime.getRuntime().maxMemory();
+        boolean twice = headOptions.isTuned();
+        if ((twice ? 2 : 1) * clips * bytes > MOST_OF_HEAP * heap) {
+            throw new IllegalArgumentException("the features of " + clips + " clips"
+                    + (twice ? ", which a tuned fit has twice," : "") + " do not fit into a heap of "
+                    + (heap >> 20) + " MiB; pass --shots N to learn from N clips of each label, longer clips"
+                    + " (--clip-seconds), or a larger heap by TESSERA_JAVA_OPTS=-Xmx8g");
+        }
     }
 
     private void print(Learned learned, @Nullable Judgement judgement, Masking masking) {

@@ -4,8 +4,8 @@ import java.io.PrintWriter;
 import java.io.UncheckedIOException;
 import java.nio.channels.ClosedChannelException;
 import java.nio.file.Path;
+import java.util.AbstractList;
 import java.util.ArrayDeque;
-import java.util.ArrayList;
 import java.util.Deque;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -198,7 +198,7 @@ final class Predict extends ToolCommand {
     }
 
     private void clips(Predictor predictor, ClipCut cut, @Nullable Page page) {
-        List<Prediction> predictions = new ArrayList<>();
+        ClipAnswers predictions = new ClipAnswers();
         Deque<VideoClip> shown = new ArrayDeque<>();
         ReducedCost cost;
         try (Stream<VideoClip> clips = timing.decoded(timing.decoding(() -> Video.clips(video, cut, this::tell)));
@@ -302,19 +302,13 @@ final class Predict extends ToolCommand {
         return Math.round(value * 1e6) / 1e6;
     }
 
-    private void print(List<Prediction> clips, @Nullable ReducedCost cost, TimingOption.@Nullable Times times) {
-        Prediction mean = Prediction.mean(clips);
+    private void print(ClipAnswers clips, @Nullable ReducedCost cost, TimingOption.@Nullable Times times) {
+        Prediction mean = clips.mean();
         Map<String, HeadAnswer> each = new LinkedHashMap<>();
         for (Prediction.Answer answer : mean.answers()) {
             each.put(
                     answer.head(),
-                    new HeadAnswer(
-                            answer.label(),
-                            named(answer.scores()),
-                            clips.stream()
-                                    .map(clip ->
-                                            named(clip.answer(answer.head()).scores()))
-                                    .toList()));
+                    new HeadAnswer(answer.label(), named(answer.scores()), new NamedClips(clips, answer.head())));
         }
         HeadAnswer main = each.values().iterator().next();
         Answer answer =
@@ -361,6 +355,27 @@ final class Predict extends ToolCommand {
             TimingOption.@Nullable Times timing) {}
 
     private record HeadAnswer(String label, Map<String, Double> probabilities, List<Map<String, Double>> clips) {}
+
+    /** What a head says of each clip, made while it is written: of a day these maps together would not fit. */
+    private static final class NamedClips extends AbstractList<Map<String, Double>> {
+        private final ClipAnswers clips;
+        private final String head;
+
+        NamedClips(ClipAnswers clips, String head) {
+            this.clips = clips;
+            this.head = head;
+        }
+
+        @Override
+        public Map<String, Double> get(int clip) {
+            return named(clips.get(clip).answer(head).scores());
+        }
+
+        @Override
+        public int size() {
+            return clips.size();
+        }
+    }
 
     private static Map<String, Double> named(List<Prediction.Score> scores) {
         Map<String, Double> named = new LinkedHashMap<>();

@@ -44,13 +44,14 @@ abstract class ToolCommand implements Callable<Integer> {
     /**
      * Prints the result.
      *
-     * @param result a map or record, what {@link Json#text} takes; one line where the caller asked for JSON
+     * @param result a map or record, what {@link Json#write} takes; one line where the caller asked for JSON
      * @param text prints the result for people
      */
     final void print(Object result, Consumer<PrintWriter> text) {
         PrintWriter out = spec.commandLine().getOut();
         if (json.wanted()) {
-            out.println(Json.text(result));
+            Json.write(result, out);
+            out.println();
         } else {
             text.accept(out);
         }

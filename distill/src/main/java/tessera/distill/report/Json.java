@@ -1,6 +1,8 @@
 package tessera.distill.report;
 
+import java.io.IOException;
 import java.io.StringWriter;
+import java.io.Writer;
 import java.lang.reflect.Method;
 import java.lang.reflect.RecordComponent;
 import java.util.ArrayList;
@@ -45,10 +47,55 @@ public final class Json {
      */
     public static String text(@Nullable Object value, UnaryOperator<Object> edge) {
         StringWriter text = new StringWriter();
-        try (JsonGenerator json = FACTORY.createGenerator(ObjectWriteContext.empty(), text)) {
+        write(value, edge, text);
+        return text.toString();
+    }
+
+    /**
+     * Writes {@link #text(Object)} as it is made: of a collection that makes its items when asked for them, no more than one is in
+     * memory.
+     *
+     * @param to neither flushed nor closed
+     */
+    public static void write(@Nullable Object value, Writer to) {
+        write(value, UnaryOperator.identity(), to);
+    }
+
+    private static void write(@Nullable Object value, UnaryOperator<Object> edge, Writer to) {
+        try (JsonGenerator json = FACTORY.createGenerator(ObjectWriteContext.empty(), new Escaping(to))) {
             write(json, value, edge);
         }
-        return JsonTokens.escaped(text.toString());
+    }
+
+    /** Passes a text on, {@link JsonTokens#escaped}, part by part. */
+    private static final class Escaping extends Writer {
+        private final Writer to;
+        /** The first half of a surrogate pair that a part ended with, or empty: the next part may begin with the other. */
+        private String half = "";
+
+        Escaping(Writer to) {
+            this.to = to;
+        }
+
+        @Override
+        public void write(char[] characters, int from, int length) throws IOException {
+            String part = half + new String(characters, from, length);
+            int whole = part.length();
+            if (whole > 0 && Character.isHighSurrogate(part.charAt(whole - 1))) {
+                whole--;
+            }
+            half = part.substring(whole);
+            to.write(JsonTokens.escaped(part.substring(0, whole)));
+        }
+
+        @Override
+        public void flush() {}
+
+        @Override
+        public void close() throws IOException {
+            to.write(JsonTokens.escaped(half));
+            half = "";
+        }
     }
 
     /**
