@@ -85,7 +85,7 @@ class PicturesAsVideoTest {
         for (int frame = 0; frame < 10; frame++) {
             for (int channel = 0; channel < 3; channel++) {
                 int level = clip.pixels()[frame * clip.frameLength() + 3 * 100 + channel] & 0xFF;
-                assertEquals(20 * frame + 10, level, 2.0, kind + " frame " + frame + " channel " + channel);
+                Close.within(level, 20 * frame + 10, 2, kind + " frame " + frame + " channel " + channel);
             }
         }
     }

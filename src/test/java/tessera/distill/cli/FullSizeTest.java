@@ -89,7 +89,7 @@ class FullSizeTest {
             long[] shape = entry.getValue();
             int count = Math.toIntExact(Arrays.stream(shape).reduce(1, (a, b) -> a * b));
             boolean gain = name.contains("norm") && name.endsWith("weight");
-            double size = shape.length == 1 ? .2 : Math.sqrt(3.0 / (count / shape[0]));
+            double size = shape.length == 1 ? .2 : Math.sqrt(3.0 * shape[0] / count);
             float[] values = new float[count];
             for (int i = 0; i < count; i++) {
                 values[i] = (float) ((gain ? 1 : 0) + size * number(series, i));

@@ -344,7 +344,7 @@ final class Learn extends ToolCommand {
     private void requireRoom(int clips, long bytes) {
         long heap = Runtime.getRuntime().maxMemory();
         boolean twice = headOptions.isTuned();
-        if ((twice ? 2 : 1) * clips * bytes > MOST_OF_HEAP * heap) {
+        if ((twice ? 2.0 : 1.0) * clips * bytes > MOST_OF_HEAP * heap) {
             throw new IllegalArgumentException("the features of " + clips + " clips"
                     + (twice ? ", which a tuned fit has twice," : "") + " do not fit into a heap of "
                     + (heap >> 20) + " MiB; pass --shots N to learn from N clips of each label, longer clips"
