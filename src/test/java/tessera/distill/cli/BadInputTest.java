@@ -393,7 +393,7 @@ class BadInputTest {
         byte[] noise = "this is no video".getBytes(StandardCharsets.US_ASCII);
         Path first = Files.write(videos.resolve("box").resolve("a.mp4"), noise);
         Files.write(videos.resolve("cup").resolve("a.mp4"), noise);
-        refuse(List.of(first.toString(), "cannot be decoded"), learn);
+        refuse(List.of(first.toString(), "is a text, not a video"), learn);
         Path head = folder.resolve("head.safetensors");
         try (Scope scope = Scope.open()) {
             Head.of(new double[2][16], new double[2], List.of("box", "cup")).save(head);
