@@ -276,7 +276,7 @@ class UnusualVideosTest {
         Path program = Files.writeString(folder.resolve("ffmpeg"), start + decoding + "\n");
         Path probe = Files.writeString(
                 folder.resolve("ffprobe"),
-                start + "case \"$*\" in *packet=*) echo 0.000000,0.000000,100.000000,K__; exit 0;; esac\n"
+                start + "case \"$*\" in *csv=p=0*packet=*) echo 0.000000,0.000000,100.000000,K__; exit 0;; esac\n"
                         + "echo streams.stream.0.width=2\necho streams.stream.0.height=2\n");
         assertTrue(program.toFile().setExecutable(true) && probe.toFile().setExecutable(true));
         System.setProperty(PROGRAM, program.toString());

@@ -147,7 +147,7 @@ final class Headers {
         OptionalDouble streamDuration = number(fields, "duration");
         OptionalDouble rate = frameRate(fields);
         DoubleSummaryStatistics spread = times.stream().collect(Collectors.summarizingDouble(Double::valueOf));
-        double expected = (times.size() - 1) / rate.orElse(Double.POSITIVE_INFINITY);
+        double expected = (times.size() - 1) / fastest(fields, rate.orElse(Double.POSITIVE_INFINITY));
         boolean stands = times.size() >= STANDING && spread.getMax() - spread.getMin() < STILL * expected;
         OptionalDouble duration = streamDuration.isPresent() ? streamDuration : number(container, "duration");
         VideoInfo info = new VideoInfo(
@@ -180,6 +180,12 @@ final class Headers {
     /** By a quarter, as FFmpeg takes it, which turns by other angles within the picture. */
     private static boolean isTurned(double degrees) {
         return Math.abs(Math.abs(degrees) % 180 - 90) < 1;
+    }
+
+    /** The rate on average, or a faster one by which times are counted: a clock that jumps makes the first as slow as it likes. */
+    private static double fastest(Map<String, String> fields, double mean) {
+        double counted = rate(fields.getOrDefault("r_frame_rate", "")).orElse(0);
+        return counted <= MOST_FRAMES ? Math.max(mean, counted) : mean;
     }
 
     /** On average, where that can be; files that state nonsense may have a rate at which their times are counted. */
