@@ -141,13 +141,16 @@ class GemmTest {
     void blocksHaveTheSameBitsOnEveryNumberOfThreads() {
         assumeTrue(OneDnn.finding().usable(), "there is no oneDNN for this processor");
         try (Workers one = new Workers(1);
-                Workers two = new Workers(2)) {
+                Workers two = new Workers(2);
+                Workers many = new Workers(20)) {
             for (int transposes = 0; transposes < 4; transposes++) {
-                for (long rows : new long[] {24, 500}) { // cut by columns, and by rows
+                for (long rows : new long[] {24, 300, 500}) { // cut by columns on all, on many threads, and by rows
                     for (long columns : new long[] {500, 504}) { // of which whole eights are copied
                         Case product = new Case(
                                 inBlocks(one), (transposes & 1) != 0, (transposes & 2) != 0, rows, columns, 904);
-                        assertArrayEquals(product.run(), product.run(inBlocks(two)), "transposes " + transposes);
+                        double[] alone = product.run();
+                        assertArrayEquals(alone, product.run(inBlocks(two)), "two threads, transposes " + transposes);
+                        assertArrayEquals(alone, product.run(inBlocks(many)), "many threads, transposes " + transposes);
                     }
                 }
             }

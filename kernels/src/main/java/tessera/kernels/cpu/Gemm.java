@@ -22,6 +22,9 @@ public abstract sealed class Gemm permits OneDnnGemm, JavaGemm {
     /** Multiply-adds below which a second thread costs more than it brings. */
     public static final long WORTH_A_THREAD = 200_000;
 
+    /** The calling thread alone. */
+    private static final Workers ALONE = new Workers(1);
+
     private final Workers workers;
     private final HostMemory memory;
 
@@ -108,8 +111,8 @@ public abstract sealed class Gemm permits OneDnnGemm, JavaGemm {
             return;
         }
         Product whole = new Product(type, shape, a, b, 0, bias, addend, activation, c);
-        if (m >= n || m >= 16L * workers.threads()) {
-            byRows(whole);
+        if (m >= n || m >= 16L * workers.threads() || copies(whole)) {
+            byRows(workers, whole);
         } else {
             // Cuts at multiples of 16 columns keep vector stores whole.
             workers.repeatableFor(
@@ -119,10 +122,16 @@ public abstract sealed class Gemm permits OneDnnGemm, JavaGemm {
         }
     }
 
-    private void byRows(Product whole) {
+    /** All of a product of at least one row and column, of which each thread has some rows. */
+    void byRows(Workers threads, Product whole) {
         long n = whole.shape.n();
-        workers.repeatableFor(
+        threads.repeatableFor(
                 whole.shape.m(), grain(n, whole.shape.k()), (worker, from, to) -> multiply(whole, from, to, 0, n));
+    }
+
+    /** Whether {@link #byRows} copies B first, after which the sums have other bits. */
+    boolean copies(Product whole) {
+        return false;
     }
 
     /** The product on the calling thread alone, for use inside a loop of {@link Workers}. Arguments as for {@link #gemm}. */
@@ -137,7 +146,7 @@ public abstract sealed class Gemm permits OneDnnGemm, JavaGemm {
             MemorySegment c) {
         check(type, shape, a, b, bias, addend, c);
         if (shape.m() > 0 && shape.n() > 0) {
-            multiply(new Product(type, shape, a, b, 0, bias, addend, activation, c), 0, shape.m(), 0, shape.n());
+            byRows(ALONE, new Product(type, shape, a, b, 0, bias, addend, activation, c));
         }
     }
 
@@ -196,7 +205,7 @@ public abstract sealed class Gemm permits OneDnnGemm, JavaGemm {
         workers.repeatableFor(m, grain(n, weight.k), (worker, from, to) -> multiply(whole, from, to, 0, n), weight);
     }
 
-    private static long grain(long n, long k) {
+    static long grain(long n, long k) {
         return Math.max(1, WORTH_A_THREAD / Math.max(1, n * k));
     }
 

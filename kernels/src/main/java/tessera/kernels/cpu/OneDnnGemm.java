@@ -14,6 +14,9 @@ final class OneDnnGemm extends Gemm {
     /** Fewest rows of a product for which B is copied; of 392 the copy takes a tenth of the time, and the convolution saves two. */
     private static final long ROWS_OF_COPIES = 256;
 
+    /** Elements of B below which a second thread is not worth its waking. */
+    private static final long COPIED_FOR_A_THREAD = 1 << 14;
+
     private static final boolean CONVOLUTIONS = OneDnn.isLimitedToAvx2();
 
     /** Bytes of a block of rows that are still in the second-level cache when their GELU is computed. */
@@ -45,22 +48,61 @@ final class OneDnnGemm extends Gemm {
         this.gelu = gelu;
     }
 
+    /**
+     * By a convolution, where that is faster than the product of plain matrices. B is copied by all threads before they share the rows: on
+     * many threads each has few rows, for which a copy of its own would take longer than it saves.
+     */
+    @Override
+    void byRows(Workers threads, Product whole) {
+        if (!copies(whole)) {
+            super.byRows(threads, whole);
+            return;
+        }
+        MatmulShape shape = whole.shape();
+        long n = shape.n();
+        long k = shape.k();
+        long layout = OneDnn.pixelWeightsDescInBlocks(OneDnn.F32, n, k);
+        try (Scratch scratch = Scratch.borrow()) {
+            MemorySegment copy = scratch.floats(n * k);
+            threads.parallelFor(
+                    n / OneDnnProducts.BLOCK,
+                    Math.max(1, COPIED_FOR_A_THREAD / (OneDnnProducts.BLOCK * k)),
+                    (worker, from, to) -> OneDnnProducts.copyInBlocks(
+                            shape, whole.b(), OneDnnProducts.BLOCK * from, OneDnnProducts.BLOCK * to, copy));
+            Product copied = new Product(
+                    whole.type(),
+                    new MatmulShape(false, false, shape.m(), n, k, k, n, n),
+                    whole.a(),
+                    copy,
+                    layout,
+                    whole.bias(),
+                    whole.addend(),
+                    whole.activation(),
+                    whole.c());
+            threads.parallelFor(shape.m(), grain(n, k), (worker, from, to) -> multiply(copied, from, to, 0, n));
+        } finally {
+            OneDnn.memoryDescDestroy(layout);
+        }
+    }
+
+    @Override
+    boolean copies(Product whole) {
+        MatmulShape shape = whole.shape();
+        return whole.layout() == 0
+                && whole.type() == DType.F32
+                && shape.m() >= ROWS_OF_COPIES
+                && shape.k() > 0
+                && !shape.transposeA()
+                && shape.lda() == shape.k()
+                && shape.ldc() == shape.n()
+                && packedTypes(shape.n(), shape.k()) != F32;
+    }
+
     @Override
     void multiply(Product product, long fromRow, long toRow, long fromColumn, long toColumn) {
         if (product.layout() == 0
                 && (product.type() != DType.F32 || product.shape().k() == 0)) {
             java.multiply(product, fromRow, toRow, fromColumn, toColumn);
-            return;
-        }
-        if (isWorthACopy(product, toColumn - fromColumn)) {
-            MatmulShape shape = product.shape();
-            long layout = OneDnn.pixelWeightsDescInBlocks(OneDnn.F32, shape.n(), shape.k());
-            try (Scratch scratch = Scratch.borrow()) {
-                Product copied = OneDnnProducts.packed(product, scratch.floats(shape.n() * shape.k()), layout);
-                multiply(copied, fromRow, toRow, fromColumn, toColumn);
-            } finally {
-                OneDnn.memoryDescDestroy(layout);
-            }
             return;
         }
         Gelu own = gelu;
@@ -120,18 +162,6 @@ final class OneDnnGemm extends Gemm {
             MemorySegment c,
             long fromC) {
         OneDnnProducts.tile(F32, DType.F32, shape, a, fromA, b, fromB, add, c, fromC);
-    }
-
-    /** Whether a product of plain matrices is faster by a convolution, the copy of B included. */
-    private static boolean isWorthACopy(Product product, long columns) {
-        MatmulShape shape = product.shape();
-        return product.layout() == 0
-                && shape.m() >= ROWS_OF_COPIES
-                && columns == shape.n()
-                && !shape.transposeA()
-                && shape.lda() == shape.k()
-                && shape.ldc() == shape.n()
-                && packedTypes(shape.n(), shape.k()) != F32;
     }
 
     /** Types and way of products with a packed weight. */

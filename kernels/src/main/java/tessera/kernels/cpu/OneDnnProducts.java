@@ -308,35 +308,32 @@ final class OneDnnProducts {
     }
 
     /**
-     * The same product with its B laid out for convolutions in {@code memory}, for rows enough to be worth a copy of B; A, the addend and C
-     * have no gaps, B is whole and plain, and its sizes are multiples of {@link #BLOCK}.
+     * Copies outputs of a plain B of f32 into the layout of {@link OneDnn#pixelWeightsDescInBlocks}, on this thread. All their numbers, and
+     * that of the inputs, are multiples of {@link #BLOCK}.
      *
-     * @param memory of as many f32 as B has, from a cache line on
-     * @param layout of {@link OneDnn#pixelWeightsDescInBlocks}; the caller keeps it while the product is used
+     * @param shape of the product
+     * @param copy of as many f32 as all of B has, without gaps, from a cache line on
      */
-    static Gemm.Product packed(Gemm.Product product, MemorySegment memory, long layout) {
-        MatmulShape shape = product.shape();
-        long n = shape.n();
-        long k = shape.k();
-        long ofOutputs = shape.transposeB() ? shape.ldb() : 1;
-        long ofInputs = shape.transposeB() ? 1 : shape.ldb();
+    static void copyInBlocks(MatmulShape shape, MemorySegment b, long fromOutput, long toOutput, MemorySegment copy) {
+        long outputs = toOutput - fromOutput;
+        long inputs = shape.k();
+        long strideOfOutputs = shape.transposeB() ? shape.ldb() : 1;
+        long strideOfInputs = shape.transposeB() ? 1 : shape.ldb();
         try (Made made = new Made()) {
             long plain = made.keep(
-                    OneDnn.pixelWeightsDesc(OneDnn.F32, n, k, ofOutputs, ofInputs), OneDnn::memoryDescDestroy);
-            copy(plain, product.b().address(), layout, memory.address());
+                    OneDnn.pixelWeightsDesc(OneDnn.F32, outputs, inputs, strideOfOutputs, strideOfInputs),
+                    OneDnn::memoryDescDestroy);
+            long blocks =
+                    made.keep(OneDnn.pixelWeightsDescInBlocks(OneDnn.F32, outputs, inputs), OneDnn::memoryDescDestroy);
+            copy(
+                    plain,
+                    b.address() + fromOutput * strideOfOutputs * Float.BYTES,
+                    blocks,
+                    copy.address() + fromOutput * inputs * Float.BYTES);
         } finally {
-            Reference.reachabilityFence(product);
+            Reference.reachabilityFence(b);
+            Reference.reachabilityFence(copy);
         }
-        return new Gemm.Product(
-                product.type(),
-                new MatmulShape(false, false, shape.m(), n, k, k, n, n),
-                product.a(),
-                memory,
-                layout,
-                product.bias(),
-                product.addend(),
-                product.activation(),
-                product.c());
     }
 
     /** Copies a matrix from one layout to another. */
