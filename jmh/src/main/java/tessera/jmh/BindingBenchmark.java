@@ -33,6 +33,7 @@ import org.openjdk.jmh.runner.Runner;
 import org.openjdk.jmh.runner.options.CommandLineOptionException;
 import org.openjdk.jmh.runner.options.CommandLineOptions;
 import org.openjdk.jmh.util.Statistics;
+import org.openjdk.jmh.util.Version;
 
 /**
  * What one native call costs: by the foreign function API, the same as critical (no transition of the thread's state, so the garbage
@@ -96,7 +97,7 @@ public class BindingBenchmark {
     static void measure(CommandLineOptions options, Path file) throws Exception {
         List<Row> rows = new Runner(options).run().stream().map(Row::of).toList();
         Map<String, String> about = Host.about(ResultsFile.today(), Host.revision(), 1);
-        about.put("JMH", String.valueOf(Runner.class.getPackage().getImplementationVersion()));
+        about.put("JMH", Version.getPlainVersion());
         new ResultsFile(about).list("rows", rows).write(file);
         System.out.println(rows.size() + " results: " + file);
     }

@@ -34,6 +34,11 @@ public final class Host {
         return about;
     }
 
+    /** Whether the processor adds up products of bytes in 32 bits at once; false where the system does not tell. */
+    public static boolean hasVnni() {
+        return features().contains("vnni");
+    }
+
     /** What the processor has for numbers, as the system names it. */
     private static String features() {
         try (Stream<String> lines = Files.lines(Path.of("/proc/cpuinfo"))) {

@@ -166,7 +166,7 @@ class OnnxGraphTest {
                 Kind.FORWARD)) {
             for (double ratio : new double[] {0, .75}) {
                 try (Task task = Task.make(new Work(kind, 2, ratio, 1), shapes, folder)) {
-                    OnnxStudent student = new OnnxStudent(task, quantized);
+                    OnnxStudent student = new OnnxStudent(task, quantized ? OnnxStudent.LARGEST_WEIGHT : 0);
                     Message graph = new Message(student.model()).messages(7).getFirst();
                     Set<String> known = new HashSet<>(Set.of(""));
                     graph.messages(5).forEach(constant -> known.addAll(constant.texts(8)));
@@ -191,7 +191,7 @@ class OnnxGraphTest {
     @Test
     void thereIsNoModelOfTraining(@TempDir Path folder) {
         try (Task task = Task.make(new Work(Kind.TRAIN, 1, .75, 1), Shapes.tiny(), folder)) {
-            assertThrows(IllegalArgumentException.class, () -> new OnnxStudent(task, false));
+            assertThrows(IllegalArgumentException.class, () -> new OnnxStudent(task, 0));
         }
     }
 

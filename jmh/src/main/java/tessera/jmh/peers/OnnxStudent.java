@@ -18,12 +18,15 @@ import tessera.tensor.Tensor;
  * A {@link Task} as an ONNX model in the form that ONNX Runtime is fastest with: its own attention operator, weights transposed, and
  * of a masked clip only the rows of pixels that are seen. In int8 every linear layer has weights of a scale for each output and
  * quantises its input by itself, as ONNX Runtime's dynamic quantisation writes it.
+ *
+ * <p>Without VNNI, ONNX Runtime adds up two products in 16 bits, which only weights of 7 bits are sure not to exceed; its own quantisation
+ * calls that {@code reduce_range}.
  */
 public final class OnnxStudent {
     private final OnnxGraph graph = new OnnxGraph();
     private final Task task;
     private final VideoMaeConfig config;
-    private final boolean quantized;
+    private final int largestWeight;
 
     /** Inputs of the model by name; those of i64 are numbers of rows and tokens, in the order of the model's masks. */
     private final Map<String, Input> inputs = new LinkedHashMap<>();
@@ -40,15 +43,21 @@ public final class OnnxStudent {
     /** The output's name. */
     public static final String RESULT = "result";
 
+    /** Largest weight of a model in int8 on processors with VNNI, and on others. */
+    public static final int LARGEST_WEIGHT = 127;
+
+    public static final int LARGEST_WEIGHT_IN_PAIRS = 63;
+
     /**
      * Writes a task's model.
      *
+     * @param largestWeight in int8; 0 for a model in f32
      * @throws IllegalArgumentException if there is no model for this kind
      */
-    public OnnxStudent(Task task, boolean quantized) {
+    public OnnxStudent(Task task, int largestWeight) {
         this.task = task;
         this.config = task.shapes().config();
-        this.quantized = quantized;
+        this.largestWeight = largestWeight;
         Work work = task.work();
         long rows = work.sequences();
         long tokens = work.tokens(config);
@@ -126,7 +135,7 @@ public final class OnnxStudent {
 
     /** {@code x w^T + b}; no bias where that is empty. */
     private String linear(String x, float[] weight, float[] bias, int out, int in) {
-        if (!quantized) {
+        if (largestWeight == 0) {
             return graph.linear(x, weight, bias, out, in);
         }
         String product = quantizedProduct(x, weight, out, in);
@@ -135,7 +144,7 @@ public final class OnnxStudent {
 
     /** Weights as s8, transposed, with the scale of each output. */
     private record Quantized(byte[] values, float[] scales) {
-        static Quantized of(float[] weight, int out, int in) {
+        static Quantized of(float[] weight, int out, int in, int most) {
             byte[] values = new byte[weight.length];
             float[] scales = new float[out];
             for (int o = 0; o < out; o++) {
@@ -143,9 +152,9 @@ public final class OnnxStudent {
                 for (int i = 0; i < in; i++) {
                     largest = Math.max(largest, Math.abs(weight[o * in + i]));
                 }
-                scales[o] = largest == 0 ? 1 : largest / 127;
+                scales[o] = largest == 0 ? 1 : largest / most;
                 for (int i = 0; i < in; i++) {
-                    values[i * out + o] = (byte) Math.clamp(Math.round(weight[o * in + i] / scales[o]), -127, 127);
+                    values[i * out + o] = (byte) Math.clamp(Math.round(weight[o * in + i] / scales[o]), -most, most);
                 }
             }
             return new Quantized(values, scales);
@@ -153,7 +162,7 @@ public final class OnnxStudent {
     }
 
     private String quantizedProduct(String x, float[] weight, int out, int in) {
-        Quantized w = Quantized.of(weight, out, in);
+        Quantized w = Quantized.of(weight, out, in, largestWeight);
         List<String> q = graph.add("", "DynamicQuantizeLinear", List.of(x), 3); // u8, scale, zero point
         String sums = graph.add(
                 "MatMulInteger",
@@ -185,13 +194,13 @@ public final class OnnxStudent {
         float[] weight = task.weight(block + "attn.qkv.weight");
         String bias = graph.constant(task.qkvBias(block), 3L * d);
         Attribute heads = Attribute.of("num_heads", (long) config.heads());
-        if (!quantized) {
+        if (largestWeight == 0) {
             List<String> arguments =
                     List.of(x, graph.constant(OnnxGraph.transposed(weight, 3 * d, d), d, 3L * d), bias);
             return graph.add(OnnxGraph.MICROSOFT, "Attention", arguments, 1, heads)
                     .getFirst();
         }
-        Quantized w = Quantized.of(weight, 3 * d, d);
+        Quantized w = Quantized.of(weight, 3 * d, d, largestWeight);
         List<String> q = graph.add("", "DynamicQuantizeLinear", List.of(x), 3);
         List<String> arguments = List.of(
                 q.get(0),

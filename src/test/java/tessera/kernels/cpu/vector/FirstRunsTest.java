@@ -107,7 +107,7 @@ class FirstRunsTest {
         while (FirstRuns.take(1 << 16)) {
             calls++;
         }
-        assertTrue(calls <= 64, () -> "the elements run out");
+        assertTrue(calls <= 1 << 11, () -> "the elements run out");
         assertFalse(FirstRuns.take(0));
     }
 }

@@ -106,6 +106,7 @@ class HotKernelsTest {
         private final Kernels kernels = DEVICE.kernels();
 
         public static void main(String[] arguments) {
+            RandomRuns.endFirstRuns();
             Calls all = new Calls();
             for (int width : WIDTHS) {
                 all.rows(width);

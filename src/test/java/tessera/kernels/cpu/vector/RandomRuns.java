@@ -27,6 +27,13 @@ final class RandomRuns {
 
     private RandomRuns() {}
 
+    /** From here on the process computes by the Vector API alone. */
+    static void endFirstRuns() {
+        while (FirstRuns.take(1 << 16)) {
+            Thread.onSpinWait();
+        }
+    }
+
     /** Normal values; where {@code odd} every eighth is one that functions may treat on its own. */
     static MemorySegment row(Random random, boolean odd) {
         float[] values = new float[START + LONGEST];

@@ -8,6 +8,7 @@ import static org.junit.jupiter.api.Assumptions.assumeTrue;
 import java.util.Set;
 import java.util.TreeSet;
 import org.junit.jupiter.api.AfterAll;
+import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.TestInstance;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -38,6 +39,11 @@ import tessera.kernels.cpu.device.CpuKernels;
 /** The loops of a recorded kernel, run again on other contents, give the bits of the call, in every size that parity is tested in. */
 @TestInstance(TestInstance.Lifecycle.PER_CLASS)
 class ReplayedKernelsTest extends KernelParity {
+    @BeforeAll
+    static void theVectorApi() {
+        RandomRuns.endFirstRuns();
+    }
+
     /** What passes of models are made of; where one of these is called, its loops are all that it does. */
     private static final Set<String> RECORDED = Set.of(
             "Attention.attention",

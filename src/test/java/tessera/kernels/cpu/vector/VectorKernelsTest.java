@@ -11,6 +11,7 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import org.junit.jupiter.api.AfterAll;
+import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
@@ -37,6 +38,11 @@ import tessera.kernels.cpu.device.CpuKernels;
 
 /** The f32 kernels against the plain ones in f64, on the same inputs. */
 class VectorKernelsTest extends KernelParity {
+    @BeforeAll
+    static void theVectorApi() {
+        RandomRuns.endFirstRuns();
+    }
+
     private static final Device DEVICE = Device.cpu(2);
     private static final Workers TWO = new Workers(2);
     private static final Kernels FAST = CpuKernels.create(TWO, new HostMemory());

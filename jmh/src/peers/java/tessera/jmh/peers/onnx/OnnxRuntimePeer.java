@@ -9,6 +9,7 @@ import java.nio.FloatBuffer;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import tessera.jmh.Host;
 import tessera.jmh.peers.Contender;
 import tessera.jmh.peers.OnnxStudent;
 import tessera.jmh.peers.Peer;
@@ -65,7 +66,8 @@ public final class OnnxRuntimePeer implements Peer {
 
     @Override
     public Contender open(Task task, Way way) {
-        OnnxStudent student = new OnnxStudent(task, way.precision() == Precision.INT8);
+        int ofBytes = Host.hasVnni() ? OnnxStudent.LARGEST_WEIGHT : OnnxStudent.LARGEST_WEIGHT_IN_PAIRS;
+        OnnxStudent student = new OnnxStudent(task, way.precision() == Precision.INT8 ? ofBytes : 0);
         try (OrtSession.SessionOptions options = new OrtSession.SessionOptions()) {
             options.setIntraOpNumThreads(threads);
             options.setInterOpNumThreads(1);

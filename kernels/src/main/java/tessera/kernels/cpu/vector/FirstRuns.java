@@ -12,8 +12,11 @@ import tessera.kernels.cpu.Slots;
  * loops over an array, which are compiled within milliseconds: without these a first prediction is mostly a wait for that compiler.
  */
 final class FirstRuns extends HeapArray {
-    /** Elements before the Vector API, whose loops then have to get warm in any case, earns its warm-up. */
-    private static final int ELEMENTS = 4_000_000;
+    /**
+     * Elements before the Vector API, whose loops then have to get warm in any case, earns its warm-up. A few clips have no more: of seven,
+     * computing took half as long as with 4 million, of which a process had the warm-up of both, and longer again with twice as many.
+     */
+    private static final int ELEMENTS = 80_000_000;
     /** Longer runs than models have; the arrays that they would need stay on the heap. */
     private static final int LONGEST = 1 << 16;
     /** Vectors whose maxima are taken apart. */
