@@ -5,7 +5,7 @@ import java.io.InputStream;
 import java.io.UncheckedIOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.util.Arrays;
+import java.util.zip.CRC32;
 import tessera.natives.NativeLibraries;
 import tessera.tensor.io.AtomicFile;
 import tessera.tensor.io.Sha256;
@@ -40,8 +40,9 @@ public final class WarmStart {
             Path folder = NativeLibraries.defaultCache(System.getenv())
                     .resolveSibling("")
                     .toAbsolutePath();
-            Path file = folder.resolve("warm-start-" + hash(bytes) + ".safetensors");
-            if (!Files.isRegularFile(file) || !Arrays.equals(Files.readAllBytes(file), bytes)) {
+            long crc = crc(bytes);
+            Path file = folder.resolve("warm-start-" + Long.toHexString(crc) + "-" + bytes.length + ".safetensors");
+            if (!Files.isRegularFile(file) || crc(Files.readAllBytes(file)) != crc) {
                 Files.createDirectories(folder);
                 AtomicFile.write(file, out -> out.write(bytes));
             }
@@ -70,6 +71,13 @@ public final class WarmStart {
         } catch (IOException e) {
             throw new UncheckedIOException("cannot unpack the student of a warm start", e);
         }
+    }
+
+    /** At once where Java still interprets, which a SHA-256 or a comparison is not: every start has one. */
+    private static long crc(byte[] bytes) {
+        CRC32 crc = new CRC32();
+        crc.update(bytes);
+        return crc.getValue();
     }
 
     private static String hash(byte[] bytes) {
