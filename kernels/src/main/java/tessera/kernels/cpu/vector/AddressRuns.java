@@ -10,7 +10,7 @@ import java.lang.ref.Reference;
 import jdk.incubator.vector.FloatVector;
 
 /**
- * Functions of {@link VectorRuns} and {@link VectorElementwise} by {@link Addresses}, of whole vectors, with the same bits. For vectors of 8,
+ * Functions of {@link VectorRuns}, {@link VectorElementwise} and {@link VectorScores} by {@link Addresses}, of whole vectors, with the same bits. For vectors of 8,
  * where they were measured.
  */
 final class AddressRuns {
@@ -46,6 +46,21 @@ final class AddressRuns {
             sum = sum.add(e);
         }
         return VectorMath.sum(sum);
+    }
+
+    /** As {@link VectorScores#scale}. */
+    static void scale(MemorySegment x, long start, int n, float factor) {
+        try {
+            scale(Addresses.of(x, start, n), n, factor);
+        } finally {
+            Reference.reachabilityFence(x);
+        }
+    }
+
+    private static void scale(long x, int n, float factor) {
+        for (int i = 0; i < n; i += LANES) {
+            store(load(x, i).mul(factor), x, i);
+        }
     }
 
     /** As {@link VectorRuns#gelu}. */

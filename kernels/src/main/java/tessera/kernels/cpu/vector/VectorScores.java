@@ -162,8 +162,15 @@ final class VectorScores {
                 all(OTHER_REGION), ids.compare(VectorOperators.NE, region).cast(VectorMath.SPECIES));
     }
 
-    /** {@code x = factor * x}. */
+    /**
+     * {@code x = factor * x}. By address where that can be: within a tile of an attention, into which the second compiler takes so much,
+     * it had no room left for these stores in some processes and made an object for every vector.
+     */
     static void scale(MemorySegment x, long start, int n, float factor) {
+        if (AddressRuns.take(n)) {
+            AddressRuns.scale(x, start, n, factor);
+            return;
+        }
         int end = whole(n);
         for (int i = 0; i < end; i += LANES) {
             store(load(x, start + i).mul(factor), x, start + i);
