@@ -4,6 +4,7 @@ import java.util.ArrayList;
 import java.util.List;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Option;
+import picocli.CommandLine.ParseResult;
 import tessera.distill.data.FlowStats;
 import tessera.distill.data.Geometry;
 import tessera.distill.data.Modality;
@@ -19,6 +20,8 @@ import tessera.tensor.Patches;
 
 /** Which model is trained: an architecture and its sizes, the published ones where nothing else is said. */
 final class ModelOptions {
+    private static final String WINDOW = "--window";
+
     /** Architectures that can be made afresh. */
     enum Arch {
         SWIN3D,
@@ -62,12 +65,21 @@ final class ModelOptions {
     private @Nullable List<Integer> attentionHeads;
 
     @Option(
-            names = "--window",
+            names = WINDOW,
             split = "x(?!$)", // one at the end is no number
             splitSynopsisLabel = "x",
             paramLabel = "N",
             description = "Windows of swin3d in tokens, time x rows x columns. Published: 8x7x7")
     private List<Integer> window = List.of(8, 7, 7);
+
+    /** Refuses an architecture that does not see the modality, and sizes that it does not have. */
+    void check(ParseResult given, Modality modality) {
+        Arch chosen = arch(modality);
+        if (chosen != Arch.SWIN3D) {
+            IdleOptions.refuse(
+                    given, WINDOW, "is for swin3d but the model is " + EnumWords.of(chosen) + "; leave it away");
+        }
+    }
 
     /**
      * The model for views of clips of these sizes, which are squares as high as the clips.
