@@ -133,6 +133,7 @@ class IdleOptionsTest {
                 "predict",
                 "--video=" + video + " --clip-seconds=0 --stride-seconds=1",
                 "--stride-seconds is 1.0 but --clip-seconds is 0, one clip of the whole part");
+        refuse("predict", "--video=" + video + " --adaptive=1d", "--adaptive is '1d'; pass a number between 0 and 1");
         refuse("predict", "--video=" + video + " --adaptive-by=margin", "--adaptive-by is for --adaptive");
         refuse(
                 "learn",

@@ -4,6 +4,7 @@ import java.util.function.Function;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.ParseResult;
+import picocli.CommandLine.TypeConversionException;
 import tessera.nn.inference.Head;
 import tessera.nn.inference.Masking;
 import tessera.nn.inference.Stopping;
@@ -48,11 +49,11 @@ class AdaptiveOptions {
             return null;
         }
         try {
-            double threshold = Double.parseDouble(adaptive);
+            double threshold = NumberWords.real(adaptive);
             if (threshold >= 0 && threshold <= 1) {
                 return threshold;
             }
-        } catch (NumberFormatException e) {
+        } catch (TypeConversionException e) {
             // The same words say what is needed.
         }
         throw new IllegalArgumentException(

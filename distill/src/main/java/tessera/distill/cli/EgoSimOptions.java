@@ -4,9 +4,7 @@ import java.nio.file.Path;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
-import java.util.Objects;
 import java.util.Set;
-import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
@@ -89,7 +87,7 @@ final class EgoSimOptions {
                     given,
                     List.of(DOMAIN, PER_CLASS, SEED, EpisodeOptions.SPLIT),
                     "is for EgoSim's clips; pass --egosim too, or leave it away");
-        } else if (Stream.of(others).allMatch(Objects::isNull)) {
+        } else if (areNone(others)) {
             IdleOptions.refuse(
                     given,
                     FolderOptions.NAMES,
@@ -101,6 +99,15 @@ final class EgoSimOptions {
         if (Set.copyOf(domains).size() < domains.size()) {
             throw new IllegalArgumentException("--domain names a domain twice; name each once");
         }
+    }
+
+    private static boolean areNone(@Nullable Path... folders) {
+        for (Path folder : folders) {
+            if (folder != null) {
+                return false;
+            }
+        }
+        return true;
     }
 
     /** Refuses, beside that, several domains to judge in. */

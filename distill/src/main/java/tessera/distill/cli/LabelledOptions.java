@@ -168,6 +168,7 @@ final class LabelledOptions {
             return new Loaded(egosim.render(sim, Split.SOURCE_TRAIN, egosim.domains(), modalities, context), stats);
         }
         ModalityFolders folders = egosim.folders().open(clips, modalities, null, reading);
+        folders.requireHeads(heads);
         Set<String> held = heldOut().names(folders.names());
         FlowStats stats = measure ? folders.flowStats(name -> !held.contains(name)) : FlowStats.NONE;
         return new Loaded(Clips.forTraining(folders, "load", context), stats);

@@ -18,8 +18,13 @@ final class NumberWords {
                 .registerConverter(Integer.class, word -> Integer.valueOf(matching(WHOLE, word)))
                 .registerConverter(long.class, word -> Long.parseLong(matching(WHOLE, word)))
                 .registerConverter(Long.class, word -> Long.valueOf(matching(WHOLE, word)))
-                .registerConverter(double.class, word -> Double.parseDouble(matching(REAL, word)))
-                .registerConverter(Double.class, word -> Double.valueOf(matching(REAL, word)));
+                .registerConverter(double.class, NumberWords::real)
+                .registerConverter(Double.class, NumberWords::real);
+    }
+
+    /** @throws TypeConversionException if it is none */
+    static double real(String word) {
+        return Double.parseDouble(matching(REAL, word));
     }
 
     private static String matching(Pattern number, String word) {

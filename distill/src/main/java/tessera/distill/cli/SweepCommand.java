@@ -272,10 +272,19 @@ final class SweepCommand extends ToolCommand {
         requireLeast("--rounds", rounds, 1);
         requireLeast(EPISODES, episodes, 1);
         episode.check();
-        ensembles.forEach(masks -> requireLeast(ENSEMBLES, masks, 1));
+        ensembles.forEach(masks -> {
+            requireLeast(ENSEMBLES, masks, 1);
+            MaskOptions.requireMasks(ENSEMBLES, masks);
+        });
         merges.forEach(merged -> requireLeast("--merges", merged, 0));
         batches.forEach(batch -> requireLeast("--batches", batch, 1));
         ratios.forEach(ratio -> Masking.of(ratio, 1));
+        requireDifferent(STRATEGIES, strategies);
+        requireDifferent(MASK_RATIOS, ratios);
+        requireDifferent(ENSEMBLES, ensembles);
+        requireDifferent("--precisions", precisions);
+        requireDifferent("--batches", batches);
+        requireDifferent("--merges", merges);
         for (String word : precisions) {
             if (!List.of(F32, BF16, INT8).contains(word)) {
                 throw new IllegalArgumentException(
@@ -293,6 +302,13 @@ final class SweepCommand extends ToolCommand {
         }
         if (head != null && by == By.EPISODES) {
             throw new IllegalArgumentException("--head is for --by head or agreement; episodes fit heads of their own");
+        }
+    }
+
+    /** What is measured twice would stand twice in tables. */
+    private static void requireDifferent(String option, List<?> values) {
+        if (values.stream().distinct().count() < values.size()) {
+            throw new IllegalArgumentException(option + " has " + values + ", one of them twice; name each once");
         }
     }
 

@@ -1,9 +1,11 @@
 package tessera.distill.cli;
 
 import java.io.PrintWriter;
+import java.util.List;
 import java.util.Map;
 import java.util.concurrent.Callable;
 import java.util.function.Consumer;
+import java.util.stream.Stream;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Model.CommandSpec;
@@ -33,10 +35,13 @@ abstract class ToolCommand implements Callable<Integer> {
     /** Of two values for one name the first would be forgotten. */
     private void requireNoneTwice() {
         for (OptionSpec option : spec.options()) {
-            if (option.getValue() instanceof Map<?, ?> values
-                    && values.size() < option.stringValues().size()) {
-                throw new IllegalArgumentException(option.longestName() + " gives one name two values, in "
-                        + option.stringValues() + "; give each name once");
+            List<String> given = option.originalStringValues().stream()
+                    .flatMap(word -> Stream.of(
+                            option.splitRegex().isEmpty() ? new String[] {word} : word.split(option.splitRegex())))
+                    .toList();
+            if (option.getValue() instanceof Map<?, ?> values && values.size() < given.size()) {
+                throw new IllegalArgumentException(
+                        option.longestName() + " gives one name two values, in " + given + "; give each name once");
             }
         }
     }
