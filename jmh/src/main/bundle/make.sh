@@ -18,23 +18,42 @@ home=$1
 jdk=$2
 shift 2
 out=
-architectures=all
+architectures=
 page=
+
+# Takes the value of option $1, which was $2 before: $3, if there are $4 words or more.
+value() {
+    [ "$4" -ge 2 ] && [ -n "$3" ] || fail "$1 needs a value; pass for example $1 $5"
+    case $3 in
+        --*) fail "$1 needs a value but '$3' is an option; pass for example $1 $5" ;;
+    esac
+    [ -z "$2" ] || fail "$1 is given twice; give it once"
+    given=$3
+}
+
 while [ $# -gt 0 ]; do
     case $1 in
+        --*=*)
+            option=${1%%=*}
+            word=${1#*=}
+            shift
+            set -- "$option" "$word" "$@"
+            ;;
+    esac
+    case $1 in
         --out)
-            [ $# -ge 2 ] || fail "--out needs a folder; pass for example --out bundle"
-            out=$2
+            value "$1" "$out" "${2:-}" $# bundle
+            out=$given
             shift 2
             ;;
         --architectures)
-            [ $# -ge 2 ] || fail "--architectures needs a list; pass for example --architectures 90a"
-            architectures=$2
+            value "$1" "$architectures" "${2:-}" $# 90a
+            architectures=$given
             shift 2
             ;;
         --page)
-            [ $# -ge 2 ] || fail "--page needs a file; pass for example --page jmh/results/FILE-goals.json"
-            page=$2
+            value "$1" "$page" "${2:-}" $# jmh/results/FILE-goals.json
+            page=$given
             shift 2
             ;;
         --help | -h)
@@ -48,6 +67,21 @@ while [ $# -gt 0 ]; do
         *) fail "unknown argument '$1' of bundle; pass --out DIR and --architectures LIST, or --page FILE" ;;
     esac
 done
+if [ -n "$page" ] && [ -n "$out$architectures" ]; then
+    fail "--page prints a page and packs nothing; leave it, or --out and --architectures away"
+fi
+case ,$architectures, in
+    ,, | ,all,) architectures=all ;;
+    *,,*) fail "--architectures is '$architectures'; pass some of 80,86,89,90a,100,120 with commas between" ;;
+    *)
+        for each in $(echo "$architectures" | tr ',' ' '); do
+            case $each in
+                80 | 86 | 89 | 90a | 100 | 120) ;;
+                *) fail "--architectures has '$each'; pass some of 80,86,89,90a,100,120 with commas between" ;;
+            esac
+        done
+        ;;
+esac
 if [ -n "$page" ]; then
     [ -f "$page" ] || fail "there is no $page; pass a file that goals left, as in jmh/results"
     [ -d "$home/jmh/target/lib" ] || fail "nothing is built yet; run tessera bundle --out DIR or tessera bench first"
@@ -60,7 +94,19 @@ command -v xz >/dev/null 2>&1 || fail "the bundle is packed with xz, which is no
 [ -x "$jdk/bin/jlink" ] || fail "$jdk has no jlink; point TESSERA_JAVA_HOME at a whole JDK"
 
 log=$home/jmh/target/bundle.log
-mkdir -p "$home/jmh/target" "$out"
+mkdir -p "$home/jmh/target"
+mkdir -p "$out" 2>/dev/null && work=$(mktemp -d "$out/.bundle.$$.XXXXXX" 2>/dev/null) ||
+    fail "--out $out cannot be written; name another folder"
+trap 'rm -rf "$work"' EXIT
+# What runs left that were killed.
+for left in "$out"/.bundle.*.*; do
+    maker=${left##*/.bundle.}
+    maker=${maker%%.*}
+    case $maker in
+        *[!0-9]*) ;;
+        *) kill -0 "$maker" 2>/dev/null || rm -rf "$left" ;;
+    esac
+done
 echo "building the jars, tests and benchmarks ..." >&2
 if ! JAVA_HOME=$jdk mvn -B -f "$home/pom.xml" -Pbundle -DskipTests -Dcuda.architectures="$architectures" package >"$log" 2>&1; then
     grep '^\[ERROR\]' "$log" | head -n 20 >&2
@@ -68,8 +114,6 @@ if ! JAVA_HOME=$jdk mvn -B -f "$home/pom.xml" -Pbundle -DskipTests -Dcuda.archit
     exit 1
 fi
 
-work=$(mktemp -d "$out/.bundle.XXXXXX")
-trap 'rm -rf "$work"' EXIT
 root=$work/tessera-bundle
 mkdir -p "$root"
 echo "linking a Java runtime ..." >&2

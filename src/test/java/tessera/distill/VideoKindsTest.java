@@ -161,6 +161,30 @@ class VideoKindsTest {
                 MadeVideo.numbers(Video.cut(file, ClipCut.whole(5, 16, 16)).getFirst()));
     }
 
+    /** Formats that count milliseconds round the times of such rates, or do not say how long a frame lasts; none is lost by that. */
+    @ParameterizedTest
+    @CsvSource(
+            delimiter = '|',
+            value = {
+                "a.mkv|-c:v ffv1",
+                "a.mkv|-c:v ffv1 -bsf:v setts=duration=0",
+                "a.webm|-c:v vp8",
+                "a.flv|-c:v flv",
+                "a.asf|-c:v mpeg4",
+                "a.mp4|-c:v mpeg4",
+            })
+    void everyFrameCountsAtTheRatesOfBroadcasts(String name, String encoding) {
+        for (String rate : List.of("24000/1001", "30000/1001", "60000/1001")) {
+            for (int frames : new int[] {2, 20, 31, 59, 60, 121}) {
+                Path file = made(
+                        name, "-y -f lavfi -i color=black:s=32x32:r=" + rate + " -frames:v " + frames + " " + encoding);
+                String what = name + " " + encoding + ", " + frames + " frames at " + rate;
+                assertEquals(frames, Video.count(file, DecodeOptions.NATIVE), what);
+                assertEquals(frames, Video.measure(file).frames().orElseThrow(), what);
+            }
+        }
+    }
+
     /** The size of a frame is that of the picture as players show it, whatever the shape of the file's pixels. */
     @ParameterizedTest
     @CsvSource({"2/1, 192, 72", "1/2, 48, 72", "16/15, 102, 72", "50/1, 96, 72", "1/50, 96, 72"})

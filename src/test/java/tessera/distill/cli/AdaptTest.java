@@ -65,13 +65,11 @@ class AdaptTest {
     /** A short run's words; an option that is given takes the place of the usual one. */
     private Object[] words(String... more) {
         List<Object> words = new ArrayList<>(List.of("adapt", "--clips", videos, "--start", student, "--out", out));
-        List<String> options = new ArrayList<>(List.of(
-                "--clip-seconds=0.5",
-                "--pretrain-steps=3",
-                "--distill-steps=3",
-                "--batch=2",
-                "--threads=1",
-                "--quiet"));
+        List<String> options = new ArrayList<>(
+                List.of("--pretrain-steps=3", "--distill-steps=3", "--batch=2", "--threads=1", "--quiet"));
+        if (!Files.isDirectory(videos.resolve("rgb"))) {
+            options.addFirst("--clip-seconds=0.5"); // of what is still to be cut
+        }
         for (String option : more) {
             String name = option.contains("=") ? option.substring(0, option.indexOf('=') + 1) : option;
             options.removeIf(usual -> usual.startsWith(name));

@@ -140,6 +140,30 @@ class ExtractTest {
         assertFalse(Files.exists(data.resolve("rgb/push box")));
     }
 
+    /** Of thousands of rows the one to mend is told. */
+    @Test
+    void aRowPastTheEndOfItsVideoIsNamed() throws IOException {
+        Path table = Files.writeString(folder.resolve("rows.csv"), """
+                path,start,end,label
+                right/a.avi,0,0.5,push
+
+                b,70,71,pull
+                """);
+        Path video = videos.resolve("right/b.avi");
+        String told = table + ", line 4: " + video + ": ends before frame ";
+        Shell.refuse(List.of(told), words("--annotations", table));
+        String left = Shell.shown(() -> {
+            List<Object> words = new ArrayList<>(List.of(words("--annotations", table, "--skip-broken")));
+            words.remove("--quiet");
+            assertTrue(Shell.run(words.toArray()).out().contains("1 clip, "));
+        });
+        assertTrue(left.contains("1 of 2 parts of videos are left out: " + told), left);
+        Path json = Files.writeString(
+                folder.resolve("wear_split.json"),
+                "{\"database\": {\"b\": {\"annotations\": [{\"segment\": [70, 71], \"label\": \"pull\"}]}}}");
+        Shell.refuse(List.of(json + ", annotation 0 (b): " + video), words("--annotations", json));
+    }
+
     @Test
     void videosWithoutLabelsLieAnywhere() throws IOException {
         MovingVideo.write(videos.resolve("deep/er/c.avi"), 8, 16, MovingVideo.steady(1, 1));

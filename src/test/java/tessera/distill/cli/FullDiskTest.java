@@ -18,12 +18,15 @@ import org.junit.jupiter.api.condition.OS;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
+import tessera.distill.demo.DemoRuns;
 import tessera.tensor.io.ArrayData;
 import tessera.tensor.io.Npy;
 
 /** Results on a disk that fills up: one line with what is full, what was there before as it was, and nothing left behind. */
 @EnabledOnOs(OS.LINUX)
 class FullDiskTest {
+    private static final String DISTILLING = "distill --batch=2 --steps=3 --mask-ratio=.5";
+
     /** Whatever has this name on the disk was there before. */
     private static final String OLD = "old-";
 
@@ -43,8 +46,12 @@ class FullDiskTest {
     }
 
     private Path video() throws IOException {
-        Path video = Files.createDirectories(folder.resolve("videos").resolve("pour"))
-                .resolve("ramp.mp4");
+        return video("pour");
+    }
+
+    private Path video(String label) throws IOException {
+        Path video =
+                Files.createDirectories(folder.resolve("videos").resolve(label)).resolve("ramp.mp4");
         try (InputStream ramp = requireNonNull(FullDiskTest.class.getResourceAsStream("/video/ramp.mp4"))) {
             Files.copy(ramp, video);
         }
@@ -68,6 +75,41 @@ class FullDiskTest {
                 List.of("features", "--student", student, "--clips", clips, "--quiet", "--out", disk.resolve("f.npy"));
             case "report" ->
                 List.of("predict", "--student", student, "--video", video(), "--report", disk.resolve("page.html"));
+            case "learn" -> {
+                video("cut");
+                yield List.of(
+                        "learn",
+                        "--student",
+                        student,
+                        "--clips",
+                        requireNonNull(video().getParent()).resolveSibling(""),
+                        "--clip-seconds=.5",
+                        "--quiet",
+                        "--out",
+                        disk.resolve(OLD + "learn.safetensors"));
+            }
+            case "sweep" ->
+                words(
+                        "sweep --ways=2 --shots=1 --queries=1 --episodes=2 --fit=plain --mask-ratios=0,.5 --ensembles=1"
+                                + " --batches=1 --rounds=1",
+                        "--student",
+                        TinyStudent.write(folder.resolve("small.safetensors"), 16),
+                        "--clips",
+                        data());
+            case "train" ->
+                words(
+                        "train --modality=rgb --arch=videomae --dim=16 --depths=1 --attention-heads=2 --batch=2 --steps=3",
+                        "--clips",
+                        data());
+            case "distill" -> words(DISTILLING, "--teachers", "rgb=" + teacher(), "--target", data());
+            case "adapt" ->
+                words(
+                        "adapt --clip-seconds=.5 --pretrain-steps=2 --distill-steps=2 --batch=2",
+                        "--start",
+                        student,
+                        "--clips",
+                        requireNonNull(video().getParent()).resolveSibling(""));
+            case "demo" -> words("demo", "--plan", Files.writeString(folder.resolve("micro.json"), DemoRuns.plan()));
             case "pretrain" -> List.of(OwnClips.pretraining("rgb", data(), disk.resolve("run"), 3));
             case "extract" ->
                 List.of(
@@ -84,6 +126,20 @@ class FullDiskTest {
         };
     }
 
+    private Path teacher() throws IOException {
+        Path run = folder.resolve("rgb");
+        Shell.succeed(OwnClips.pretraining("rgb", data(), run, 3));
+        return run;
+    }
+
+    /** Words, some with blanks between them, of a command that writes into a folder of the disk. */
+    private List<Object> words(String text, Object... more) {
+        List<Object> words = new ArrayList<>(List.of(text.split(" ")));
+        words.addAll(List.of(more));
+        words.addAll(List.of("--threads=1", "--quiet", "--out", disk.resolve("run")));
+        return words;
+    }
+
     /** Runs words on a disk of their own that has no room, but files of other results. */
     private Shell.Outcome run(String options, String fill, List<Object> words) throws Exception {
         String mount = "mount -t tmpfs -o " + options + " none '" + disk + "'";
@@ -96,7 +152,8 @@ class FullDiskTest {
                 "; ",
                 mount + " || exit 99",
                 "cd '" + disk + "'",
-                "printf '{\"old\": 1}' | tee " + OLD + "import.safetensors > " + OLD + "quantize.safetensors",
+                "printf '{\"old\": 1}' | tee " + OLD + "import.safetensors " + OLD + "learn.safetensors > " + OLD
+                        + "quantize.safetensors",
                 fill,
                 "cd '" + folder + "'",
                 "\"$@\"",
@@ -119,7 +176,23 @@ class FullDiskTest {
     }
 
     @ParameterizedTest
-    @ValueSource(strings = {"import", "quantize", "onnx", "hf", "features", "report", "pretrain", "extract"})
+    @ValueSource(
+            strings = {
+                "import",
+                "quantize",
+                "onnx",
+                "hf",
+                "features",
+                "report",
+                "pretrain",
+                "extract",
+                "learn",
+                "sweep",
+                "train",
+                "distill",
+                "adapt",
+                "demo"
+            })
     void aFullDiskIsToldInOneLine(String command) throws Exception {
         Shell.Outcome outcome = run("size=256k", "dd if=/dev/zero of=filler bs=1k 2>/dev/null", words(command));
         assertEquals(1, outcome.code(), outcome::toString);
@@ -137,7 +210,7 @@ class FullDiskTest {
         assertTrue(
                 left(outcome).stream().noneMatch(name -> name.contains("/.")),
                 () -> "hidden files are left: " + outcome.err());
-        assertTrue(outcome.err().contains("kept: {\"old\": 1}{\"old\": 1}"), outcome.err());
+        assertTrue(outcome.err().contains("kept: " + "{\"old\": 1}".repeat(3)), outcome.err());
     }
 
     @Test

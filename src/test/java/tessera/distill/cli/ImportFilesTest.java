@@ -94,6 +94,34 @@ class ImportFilesTest {
         return file;
     }
 
+    /** One channel is a spectrogram's here, which is told; whoever has a model of grey pictures would wonder later. */
+    @Test
+    void aModelOfOneChannelIsToldToBeOfAudio() {
+        String embedding = "encoder.patch_embed.proj.weight";
+        Map<String, ArrayData> grey = new LinkedHashMap<>(original);
+        grey.put(embedding, ArrayData.of(embedding, new float[WIDTH * 2 * 8 * 8], WIDTH, 1, 2, 8, 8));
+        Path checkpoint = write("grey.safetensors", grey);
+        Path out = folder.resolve("grey-student.safetensors");
+        String said = succeed(words(checkpoint, out));
+        String note = "note: it is taken for a model of audio by its 1 channel alone, not for one of grey pictures";
+        assertTrue(said.contains(note), said);
+        refuse(
+                List.of(out + " is a model of audio but videos hold pictures of 3 channels, and it takes 1"),
+                "adapt",
+                "--start",
+                out,
+                "--clips",
+                folder,
+                "--out",
+                folder.resolve("run"));
+        List<Object> told = new ArrayList<>(List.of(words(checkpoint, out)));
+        told.add("--modality=audio");
+        assertTrue(!succeed(told.toArray()).contains("note: "), "whoever says so knows it");
+        assertTrue(
+                !succeed(words(folder.resolve("plain.safetensors"), out)).contains("note: "),
+                "of rgb there is no doubt");
+    }
+
     private Object[] words(Path checkpoint, Path out) {
         return new Object[] {
             "import",

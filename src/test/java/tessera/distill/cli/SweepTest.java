@@ -43,7 +43,9 @@ class SweepTest {
     private static Object[] words(Path out, Object... more) {
         List<Object> words = new ArrayList<>(List.of(
                 "sweep", "--student", student, "--clips", data, "--out", out, "--quiet", "--threads=1", "--rounds=1"));
-        words.addAll(List.of("--ways=3", "--shots=2", "--queries=3", "--episodes=5", "--fit=plain"));
+        if (Stream.of(more).noneMatch(word -> word.toString().startsWith("--by="))) {
+            words.addAll(List.of("--ways=3", "--shots=2", "--queries=3", "--episodes=5", "--fit=plain"));
+        }
         words.addAll(List.of(more));
         return words.toArray();
     }
@@ -144,6 +146,9 @@ class SweepTest {
         Shell.refuse(List.of("--precisions has 'f16'"), words(out, "--precisions=f16"));
         Shell.refuse(List.of("mask ratio 1.0 is not in [0, 1)"), words(out, "--mask-ratios=1"));
         Shell.refuse(List.of("--ensembles is 0; pass 1 or more"), words(out, "--ensembles=0"));
+        Shell.refuse(
+                List.of("--ensembles is 2000 but a clip is seen through 1 to 1024"), words(out, "--ensembles=2000"));
+        Shell.refuse(List.of("--batches has [1, 8, 1], one of them twice"), words(out, "--batches=1,8,1"));
         Shell.refuse(List.of("--head is for --by head or agreement"), words(out, "--head", student));
         assertFalse(Files.exists(out), "nothing is made");
     }

@@ -44,6 +44,10 @@ class UsageErrorsTest {
                 "distill --teachers rgb --out o         | --teachers is 'rgb'; pass pairs with '=' between them",
                 "pretrain --modality rgb --out=         | --out is ''; name a file or folder, or leave the option away",
                 "pretrain --modality rgb --out o --start= | --start is ''; name a file or folder",
+                "train --modality rgb --out o --batch=\u0663  | --batch is '\u0663'; pass a whole number",
+                "train --modality rgb --out o --batch=1e3 | --batch is '1e3'; pass a whole number",
+                "train --modality rgb --out o --lr=1d    | --lr is '1d'; pass a number such as 0.5",
+                "evaluate --student s --threads=0x2     | --threads is '0x2'; pass a whole number",
                 "inspect                                | 'inspect' needs FILE",
                 "inspect a b                            | 'inspect' has no place for 'b'",
             })
@@ -62,6 +66,25 @@ class UsageErrorsTest {
     void noWordIsAFileOfWords(@TempDir Path folder) throws IOException {
         Path words = Files.writeString(folder.resolve("words"), "--version");
         Shell.refuse(List.of("@" + words + ": "), "inspect", "@" + words);
+    }
+
+    @Test
+    void ofTwoValuesForOneNameNoneIsTaken() {
+        Shell.refuse(
+                List.of("--weights gives one name two values, in [rgb=1, flow=2, rgb=3]; give each name once"),
+                "distill",
+                "--teachers=rgb=a,flow=b",
+                "--target=c",
+                "--out=o",
+                "--weights=rgb=1,flow=2,rgb=3");
+        Shell.refuse(
+                List.of("--head-weights gives one name two values"),
+                "train",
+                "--modality=rgb",
+                "--clips=c",
+                "--out=o",
+                "--head-weights=verb=1",
+                "--head-weights=verb=2");
     }
 
     @Test

@@ -29,7 +29,10 @@ class AnnotationsTest {
     private final List<String> notes = new ArrayList<>();
 
     private List<Annotation> read(String name, String text) throws IOException {
-        return Annotations.read(Files.writeString(folder.resolve(name), text), null, notes::add);
+        Path file = Files.writeString(folder.resolve(name), text);
+        List<Annotation> found = Annotations.read(file, null, notes::add);
+        found.forEach(each -> assertTrue(each.origin().startsWith(file + ", "), each::origin));
+        return found.stream().map(each -> each.toldBy("")).toList();
     }
 
     private void refused(String name, String text, @Nullable AnnotationFormat format, String... parts)

@@ -24,6 +24,11 @@ import tessera.distill.train.StopSignal;
 public final class DemoRuns {
     private DemoRuns() {}
 
+    /** The smallest plan, for a file of any name. */
+    public static String plan() {
+        return DemoTest.plan(7).json();
+    }
+
     public static RunContext silent() {
         return new RunContext(ProgressListener.NONE, new StopSignal());
     }

@@ -10,6 +10,7 @@ import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.nio.file.Path;
 import java.time.Duration;
+import java.util.AbstractList;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
@@ -21,6 +22,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
+import tessera.Close;
 import tessera.kernels.DType;
 import tessera.kernels.Device;
 import tessera.tensor.Scope;
@@ -261,6 +263,40 @@ class PredictorTest {
                     ofFlow.features(Tensor.zeros(2, 4, 16, 16, 2)).describe(),
                     "features of tensors are given all the same");
         }
+    }
+
+    /** A list may make predictions when it is asked: of a day's clips that is long. */
+    @Test
+    void aMeanAsksForEachPredictionOnce() {
+        int[] asked = {0};
+        List<Prediction> clips = new AbstractList<>() {
+            @Override
+            public Prediction get(int clip) {
+                asked[0]++;
+                return new Prediction(
+                        List.of(
+                                new Prediction.Answer("verb", List.of(new Prediction.Score("cut", clip / 4.0))),
+                                new Prediction.Answer(
+                                        "noun",
+                                        List.of(
+                                                new Prediction.Score("pan", 1 - clip / 4.0),
+                                                new Prediction.Score("cup", clip / 4.0)))),
+                        clip);
+            }
+
+            @Override
+            public int size() {
+                return 5;
+            }
+        };
+        Prediction mean = Prediction.mean(clips);
+        assertTrue(asked[0] <= 6, asked[0] + " times"); // the names are the first one's
+        assertEquals(
+                List.of("verb", "noun"),
+                mean.answers().stream().map(Prediction.Answer::head).toList());
+        assertEquals(2, mean.passes());
+        Close.within(mean.probability(), .5, 1e-12, "verb");
+        Close.within(mean.answer("noun").scores().get(1).probability(), .5, 1e-12, "noun");
     }
 
     @Test

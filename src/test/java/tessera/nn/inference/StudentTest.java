@@ -9,6 +9,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.lang.foreign.MemorySegment;
 import java.nio.file.Path;
+import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
 import java.util.Random;
@@ -234,6 +235,34 @@ class StudentTest {
                     .toList();
             results.forEach(result -> assertArrayEquals(expected, result.join()));
         }
+    }
+
+    /** However many callers there are at a time, each takes what one takes at most, and all of it comes back. */
+    @Test
+    void virtualThreadsTakeBoundedMemory() {
+        int callers = 200;
+        Device own = Device.cpu(2);
+        Tensor clips = clips(1);
+        try (Student alone = Student.of(params.all(), CONFIG, own)) {
+            long weights = own.memory().live();
+            alone.features(clips, Masking.of(.75, 2), 9).close();
+            long one = own.memory().peak() - weights;
+            own.resetPeak();
+            try (ExecutorService threads = Executors.newVirtualThreadPerTaskExecutor()) {
+                CompletableFuture<?>[] calls = new CompletableFuture<?>[callers];
+                Arrays.setAll(
+                        calls,
+                        i -> CompletableFuture.runAsync(
+                                () -> alone.features(clips, Masking.of(.75, 2), 9)
+                                        .close(),
+                                threads));
+                CompletableFuture.allOf(calls).join();
+            }
+            assertTrue(one > 0, "a call takes memory");
+            assertTrue(own.memory().peak() - weights <= callers * one, () -> own.memory() + ", a call " + one);
+            assertEquals(weights, own.memory().live());
+        }
+        assertEquals(0, own.memory().live());
     }
 
     @Test

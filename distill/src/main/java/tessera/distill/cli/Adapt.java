@@ -96,6 +96,14 @@ final class Adapt extends ToolCommand {
             throw new IllegalArgumentException(
                     "--start " + start + " and --random exclude each other; pass one of them");
         }
+        IdleOptions.refuse(
+                given(), CutOptions.PART, "is of no use here, since all of each video is taken; leave it away");
+        if (Adaptation.isPrepared(clips)) {
+            IdleOptions.refuse(
+                    given(),
+                    CutOptions.LENGTHS,
+                    "says how videos are cut but " + clips + " holds clips already; leave it away");
+        }
         Adaptation.Plan plan = new Adaptation.Plan(batch, pretraining, distillation, lr, seed);
         Adaptation.Result result =
                 new Adaptation(clips, out, start(), skipBroken).run(cutting, plan, progress.resumable(compute));

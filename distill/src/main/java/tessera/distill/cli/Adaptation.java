@@ -127,7 +127,7 @@ record Adaptation(Path videos, Path out, @Nullable Path start, boolean skipBroke
         Outputs.requireFolder(out);
         Path from = start;
         VideoMaeConfig config = from == null ? standard() : config(from);
-        Path folder = isPrepared() ? videos : extract(cutting, config, context);
+        Path folder = isPrepared(videos) ? videos : extract(cutting, config, context);
         Set<Modality> modalities = modalities(folder);
         Geometry wanted = Clips.geometry(config.frames(), config.height(), Modality.RGB);
         ModalityFolders folders = ModalityFolders.open(
@@ -152,7 +152,8 @@ record Adaptation(Path videos, Path out, @Nullable Path start, boolean skipBroke
         }
     }
 
-    private boolean isPrepared() {
+    /** Whether a folder holds clips that need not be cut. */
+    static boolean isPrepared(Path videos) {
         return Files.isDirectory(videos.resolve(Modality.RGB.id()));
     }
 

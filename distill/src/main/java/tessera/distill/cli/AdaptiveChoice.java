@@ -4,19 +4,33 @@ import java.util.ArrayList;
 import java.util.List;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Option;
+import picocli.CommandLine.ParseResult;
 import tessera.distill.evaluation.EnsemblePasses;
 import tessera.nn.inference.Masking;
 import tessera.nn.inference.Stopping;
 
 /** Masks that are added one at a time until a threshold that may be chosen on held-out clips. */
 final class AdaptiveChoice extends AdaptiveOptions {
+    private static final String TOLERANCE = "--adaptive-tolerance";
+
     @Option(
-            names = "--adaptive-tolerance",
+            names = TOLERANCE,
             paramLabel = "SHARE",
             description =
                     "How much of the accuracy of all masks the fewest masks may lose on the held-out clips, such as 0.005 for half"
                             + " a point. Default: ${DEFAULT-VALUE}")
     private double tolerance = .005;
+
+    @Override
+    void check(ParseResult given) {
+        super.check(given);
+        if (!wanted() || threshold() != null) {
+            IdleOptions.refuse(
+                    given,
+                    TOLERANCE,
+                    "is for a threshold that is chosen; pass --adaptive without a number too, or leave it away");
+        }
+    }
 
     @Override
     void check(Masking masking) {

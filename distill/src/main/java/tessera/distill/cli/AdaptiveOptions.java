@@ -3,12 +3,16 @@ package tessera.distill.cli;
 import java.util.function.Function;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Option;
+import picocli.CommandLine.ParseResult;
+import picocli.CommandLine.TypeConversionException;
 import tessera.nn.inference.Head;
 import tessera.nn.inference.Masking;
 import tessera.nn.inference.Stopping;
 
 /** Masks that are added one at a time: {@code --adaptive} and {@code --adaptive-by}. */
 class AdaptiveOptions {
+    private static final String BY = "--adaptive-by";
+
     /** {@code --adaptive} without a number. */
     private static final String LEARNED = "learned";
 
@@ -24,7 +28,7 @@ class AdaptiveOptions {
     private @Nullable String adaptive;
 
     @Option(
-            names = "--adaptive-by",
+            names = BY,
             paramLabel = "confidence|margin",
             description =
                     "What is sure: the highest probability, or how much it is above the second. Default: ${DEFAULT-VALUE}")
@@ -45,15 +49,22 @@ class AdaptiveOptions {
             return null;
         }
         try {
-            double threshold = Double.parseDouble(adaptive);
+            double threshold = NumberWords.real(adaptive);
             if (threshold >= 0 && threshold <= 1) {
                 return threshold;
             }
-        } catch (NumberFormatException e) {
+        } catch (TypeConversionException e) {
             // The same words say what is needed.
         }
         throw new IllegalArgumentException(
                 "--adaptive is '" + adaptive + "'; pass a number between 0 and 1 such as 0.9, or none");
+    }
+
+    /** Refuses what would do nothing. */
+    void check(ParseResult given) {
+        if (!wanted()) {
+            IdleOptions.refuse(given, BY, "is for --adaptive; pass that too, or leave it away");
+        }
     }
 
     /** Refuses what is no number, and masks of which there is only one. */

@@ -3,7 +3,6 @@ package tessera.distill.cli;
 import java.util.AbstractList;
 import java.util.ArrayList;
 import java.util.List;
-import java.util.function.IntToDoubleFunction;
 import tessera.nn.inference.Prediction;
 
 /**
@@ -35,7 +34,16 @@ final class ClipAnswers extends AbstractList<Prediction> {
     @Override
     public Prediction get(int clip) {
         Row row = rows.get(clip);
-        return prediction(label -> row.probabilities[label], row.passes);
+        int at = 0;
+        List<Prediction.Answer> answers = new ArrayList<>();
+        for (Prediction.Answer head : heads) {
+            List<Prediction.Score> scores = new ArrayList<>(head.scores().size());
+            for (Prediction.Score score : head.scores()) {
+                scores.add(new Prediction.Score(score.label(), row.probabilities[at++]));
+            }
+            answers.add(new Prediction.Answer(head.head(), scores));
+        }
+        return new Prediction(answers, row.passes);
     }
 
     @Override
@@ -43,32 +51,7 @@ final class ClipAnswers extends AbstractList<Prediction> {
         return rows.size();
     }
 
-    /** The {@link Prediction#mean} of all, to the bit. */
-    Prediction mean() {
-        double[] mean = new double[labels()];
-        for (Row row : rows) {
-            for (int label = 0; label < mean.length; label++) {
-                mean[label] += (double) row.probabilities[label] / rows.size();
-            }
-        }
-        double passes = rows.stream().mapToDouble(Row::passes).average().orElse(Double.NaN);
-        return prediction(label -> mean[label], passes);
-    }
-
     private int labels() {
         return heads.stream().mapToInt(head -> head.scores().size()).sum();
-    }
-
-    private Prediction prediction(IntToDoubleFunction probability, double passes) {
-        int at = 0;
-        List<Prediction.Answer> answers = new ArrayList<>();
-        for (Prediction.Answer head : heads) {
-            List<Prediction.Score> scores = new ArrayList<>(head.scores().size());
-            for (Prediction.Score score : head.scores()) {
-                scores.add(new Prediction.Score(score.label(), probability.applyAsDouble(at++)));
-            }
-            answers.add(new Prediction.Answer(head.head(), scores));
-        }
-        return new Prediction(answers, passes);
     }
 }

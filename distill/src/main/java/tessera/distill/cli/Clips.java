@@ -93,7 +93,8 @@ final class Clips {
         Modality seen = modality(input, file);
         if (!seen.equals(Modality.RGB)) {
             throw new IllegalArgumentException(
-                    file + " is a model of " + seen + " but videos hold pictures; pass an rgb student");
+                    file + " is a model of " + seen + " but videos hold pictures of 3 channels, and it takes "
+                            + input.channels() + "; pass an rgb student");
         }
     }
 

@@ -27,6 +27,11 @@ import tessera.distill.report.Json;
         description = "Train and judge everything on the built-in benchmark EgoSim, and write a report.")
 final class DemoCommand extends ToolCommand {
 
+    private static final String SYSTEM = "--system";
+    private static final String PLAN = "--plan";
+    private static final String FULL = "--full";
+    private static final String OUT = "--out";
+
     /** What is shown. */
     enum Shown {
         /** A student of masked autoencoders for few-shot recognition across domains, MM-CDFSL. */
@@ -36,7 +41,7 @@ final class DemoCommand extends ToolCommand {
     }
 
     @Option(
-            names = "--system",
+            names = SYSTEM,
             paramLabel = "NAME",
             description =
                     "${COMPLETION-CANDIDATES}: few-shot recognition across domains with masked tokens (MM-CDFSL), or"
@@ -44,7 +49,7 @@ final class DemoCommand extends ToolCommand {
     private Shown system = Shown.CDFSL;
 
     @Option(
-            names = "--plan",
+            names = PLAN,
             paramLabel = "NAME|FILE",
             description =
                     "What is trained and judged: quick (minutes), full (five seeds), ablations (five seeds of every"
@@ -58,11 +63,11 @@ final class DemoCommand extends ToolCommand {
             description = "Print a plan as JSON, to be edited, and do nothing.")
     private @Nullable String shown;
 
-    @Option(names = "--full", description = "The same as --plan full; of the second system three seeds too.")
+    @Option(names = FULL, description = "The same as --plan full; of the second system three seeds too.")
     private boolean full;
 
     @Option(
-            names = "--out",
+            names = OUT,
             paramLabel = "DIR",
             description =
                     "Folder for models, logs and the report; the same command resumes there. A plan that changes in"
@@ -88,6 +93,10 @@ final class DemoCommand extends ToolCommand {
     void run() {
         compute.check();
         if (shown != null) {
+            IdleOptions.refuse(
+                    given(),
+                    List.of(SYSTEM, PLAN, FULL, OUT),
+                    "says what to run but --show-plan runs nothing; leave one of them away");
             String text = plan(shown).json();
             print(Json.object(text), out -> out.print(text));
             return;

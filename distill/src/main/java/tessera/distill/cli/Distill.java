@@ -91,9 +91,9 @@ final class Distill extends ToolCommand {
     @Override
     void run() {
         training.check();
-        egosim.check();
+        egosim.check(given(), ensemble.heldOut());
         teachers = NamedTeacher.ordered(teachers);
-        if (EnsembleOptions.asked(spec().commandLine().getParseResult())) {
+        if (EnsembleOptions.asked(given())) {
             learnScores();
         } else {
             learnFeatures();
@@ -102,7 +102,7 @@ final class Distill extends ToolCommand {
 
     /** Refuses what would be ignored. */
     private void requireNoneOfScores() {
-        ParseResult given = spec().commandLine().getParseResult();
+        ParseResult given = given();
         SCORES.stream()
                 .flatMap(mixin -> Objects.requireNonNull(spec().mixins().get(mixin), mixin).options().stream())
                 .filter(given::hasMatchedOption)
@@ -151,9 +151,11 @@ final class Distill extends ToolCommand {
         }
         Ensemble published = Ensemble.defaults();
         Recipe recipe = training.recipe(
-                labelled.seen(published.recipe().withDropPath(model.dropPath(published.modality()))),
-                spec().commandLine().getParseResult());
+                labelled.seen(published.recipe().withDropPath(model.dropPath(published.modality()))), given());
         Ensemble stage = ensemble.stage(labelled, recipe);
+        ensemble.check(given());
+        labelled.check(given(), training.isAugmented(), stage.modality());
+        model.check(given(), stage.modality());
         stage.requireSettings(training.out());
         RunContext context = training.context();
         List<TeacherFile> files = new ArrayList<>();

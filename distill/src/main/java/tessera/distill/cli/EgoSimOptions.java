@@ -8,6 +8,7 @@ import java.util.Set;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
+import picocli.CommandLine.ParseResult;
 import tessera.distill.data.ClipSet;
 import tessera.distill.data.Geometry;
 import tessera.distill.data.Modality;
@@ -20,12 +21,15 @@ import tessera.distill.train.Task;
 
 /** Clips of the built-in benchmark instead of one's own. */
 final class EgoSimOptions {
+    private static final String DOMAIN = "--domain";
+    private static final String PER_CLASS = "--per-class";
+    private static final String SEED = "--egosim-seed";
 
     @Option(names = "--egosim", description = "Use the built-in benchmark EgoSim instead of clips of your own.")
     private boolean wanted;
 
     @Option(
-            names = "--domain",
+            names = DOMAIN,
             split = ",",
             paramLabel = "NAME",
             description =
@@ -33,14 +37,11 @@ final class EgoSimOptions {
                             + " kitchen,workshop, each with an equal share of the clips. Default: kitchen")
     private List<Domain> domains = List.of(Domain.KITCHEN);
 
-    @Option(
-            names = "--per-class",
-            paramLabel = "N",
-            description = "EgoSim clips of each class. Default: ${DEFAULT-VALUE}")
+    @Option(names = PER_CLASS, paramLabel = "N", description = "EgoSim clips of each class. Default: ${DEFAULT-VALUE}")
     private int perClass = 40;
 
     @Option(
-            names = "--egosim-seed",
+            names = SEED,
             paramLabel = "N",
             description = "Seed of EgoSim itself, the same in every command. Default: ${DEFAULT-VALUE}")
     private long seed = 1;
@@ -75,9 +76,24 @@ final class EgoSimOptions {
         return new EgoSim(geometry, seed);
     }
 
-    /** Refuses a number of clips that makes no set. */
-    void check() {
-        if (wanted && perClass < 1) {
+    /**
+     * Refuses a number of clips that makes no set, and options of the benchmark without it or of folders beside it.
+     *
+     * @param others folders of clips that are read beside the benchmark's, null where there is none
+     */
+    void check(ParseResult given, @Nullable Path... others) {
+        if (!wanted) {
+            IdleOptions.refuse(
+                    given,
+                    List.of(DOMAIN, PER_CLASS, SEED, EpisodeOptions.SPLIT),
+                    "is for EgoSim's clips; pass --egosim too, or leave it away");
+        } else if (areNone(others)) {
+            IdleOptions.refuse(
+                    given,
+                    FolderOptions.NAMES,
+                    "is for clips of your own, not for EgoSim's; leave it or --egosim away");
+        }
+        if (perClass < 1) {
             throw new IllegalArgumentException("--per-class is " + perClass + "; pass 1 or more clips of each class");
         }
         if (Set.copyOf(domains).size() < domains.size()) {
@@ -85,9 +101,18 @@ final class EgoSimOptions {
         }
     }
 
+    private static boolean areNone(@Nullable Path... folders) {
+        for (Path folder : folders) {
+            if (folder != null) {
+                return false;
+            }
+        }
+        return true;
+    }
+
     /** Refuses, beside that, several domains to judge in. */
-    void checkJudged() {
-        check();
+    void checkJudged(ParseResult given, @Nullable Path... others) {
+        check(given, others);
         domain();
     }
 

@@ -14,6 +14,9 @@ import tessera.distill.train.TeacherWeights;
 
 /** How a student learns from the class scores of several teachers. Naming any of its options asks for that. */
 final class EnsembleOptions {
+    private static final String WEIGHTING_TEMPERATURE = "--weighting-temperature";
+    private static final String HELD_OUT = "--held-out";
+
     /** Options that ask for logit distillation, its own and those of labelled clips. */
     private static final List<String> ASKING = List.of(
             "--alpha",
@@ -50,7 +53,7 @@ final class EnsembleOptions {
     private TeacherWeights.Kind weighting = TeacherWeights.Kind.UNIFORM;
 
     @Option(
-            names = "--weighting-temperature",
+            names = WEIGHTING_TEMPERATURE,
             paramLabel = "T",
             description = "Temperature of the softmin over the teachers' losses. Default: ${DEFAULT-VALUE}")
     private double weightingTemperature = 1;
@@ -65,7 +68,7 @@ final class EnsembleOptions {
     private Map<String, Double> features = Map.of();
 
     @Option(
-            names = "--held-out",
+            names = HELD_OUT,
             paramLabel = "DIR",
             description =
                     "Other labelled training clips, by which --weighting dataset weighs the teachers. Never test clips.")
@@ -82,6 +85,22 @@ final class EnsembleOptions {
     /** Whether the user asks for logit distillation. */
     static boolean asked(ParseResult given) {
         return Stream.concat(ASKING.stream(), ViewOptions.NAMES.stream()).anyMatch(given::hasMatchedOption);
+    }
+
+    /** Refuses what would do nothing by the weighting that is asked for. */
+    void check(ParseResult given) {
+        if (weighting == TeacherWeights.Kind.UNIFORM) {
+            IdleOptions.refuse(
+                    given,
+                    WEIGHTING_TEMPERATURE,
+                    "is for teachers that are weighted; pass --weighting dataset or per-sample too, or leave it away");
+        }
+        if (weighting != TeacherWeights.Kind.DATASET) {
+            IdleOptions.refuse(
+                    given,
+                    HELD_OUT,
+                    "is for teachers that are weighted by the data set; pass --weighting dataset too, or leave it away");
+        }
     }
 
     @Nullable

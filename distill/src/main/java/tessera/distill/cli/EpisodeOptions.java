@@ -12,6 +12,14 @@ import tessera.distill.fewshot.EpisodeSampler;
 
 /** What few-shot episodes are made of, and which of EgoSim's classes judge. */
 final class EpisodeOptions {
+    static final String SPLIT = "--split";
+    private static final String WAYS = "--ways";
+    private static final String SHOTS = "--shots";
+    private static final String QUERIES = "--queries";
+
+    /** Names of all options. */
+    static final List<String> NAMES = List.of(SPLIT, WAYS, SHOTS, QUERIES);
+
     /** What EgoSim offers for judging; its other splits are for training. */
     enum Judged {
         VALIDATION(Split.VALIDATION),
@@ -25,18 +33,18 @@ final class EpisodeOptions {
     }
 
     @Option(
-            names = "--split",
+            names = SPLIT,
             paramLabel = "NAME",
             description = "EgoSim's classes: validation (to choose settings by) or test. Default: ${DEFAULT-VALUE}")
     private Judged judged;
 
-    @Option(names = "--ways", paramLabel = "N", description = "Classes of an episode. Default: ${DEFAULT-VALUE}")
+    @Option(names = WAYS, paramLabel = "N", description = "Classes of an episode. Default: ${DEFAULT-VALUE}")
     private int ways = 5;
 
-    @Option(names = "--shots", paramLabel = "K", description = "Examples of each class. Default: ${DEFAULT-VALUE}")
+    @Option(names = SHOTS, paramLabel = "K", description = "Examples of each class. Default: ${DEFAULT-VALUE}")
     private int shots = 5;
 
-    @Option(names = "--queries", paramLabel = "Q", description = "Queries of each class. Default: ${DEFAULT-VALUE}")
+    @Option(names = QUERIES, paramLabel = "Q", description = "Queries of each class. Default: ${DEFAULT-VALUE}")
     private int queries = 15;
 
     /** @param standard the split unless the user names one */
@@ -46,9 +54,9 @@ final class EpisodeOptions {
 
     /** Refuses sizes that make no episode. */
     void check() {
-        ToolCommand.requireLeast("--ways", ways, 2);
-        ToolCommand.requireLeast("--shots", shots, 1);
-        ToolCommand.requireLeast("--queries", queries, 1);
+        ToolCommand.requireLeast(WAYS, ways, 2);
+        ToolCommand.requireLeast(SHOTS, shots, 1);
+        ToolCommand.requireLeast(QUERIES, queries, 1);
     }
 
     /** Refuses clips that give no episode, by how many there are of each label. */

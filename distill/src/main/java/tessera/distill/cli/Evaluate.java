@@ -60,6 +60,7 @@ import tessera.tensor.io.Printable;
             "With --json, accuracies and errors are shares in [0, 1]; the text has them in percent, ± sqrt(p (100 - p) / n)."
         })
 final class Evaluate extends ToolCommand {
+    private static final String FIRST_CLIP = "--first-clip";
     private static final String SOURCE = "evaluate needs clips: pass either --clips DIR";
 
     @Mixin
@@ -110,7 +111,7 @@ final class Evaluate extends ToolCommand {
     private @Nullable Path holdout;
 
     @Option(
-            names = "--first-clip",
+            names = FIRST_CLIP,
             paramLabel = "N",
             description =
                     "EgoSim's source classes are judged on their clips from this number on; training takes those from 0 on."
@@ -159,13 +160,17 @@ final class Evaluate extends ToolCommand {
 
     @Override
     void run() {
+        adaptive.check(given());
         adaptive.check(student.masking());
         if (adaptive.wanted() && !schemes.equals(List.of(new ViewScheme(1, 1)))) {
             throw new IllegalArgumentException(
                     "--adaptive is judged on one view of each clip; leave --views away, or --adaptive");
         }
-        egosim.checkJudged();
         egosim.requireOne(SOURCE, clips);
+        egosim.checkJudged(given(), clips, holdout);
+        if (!egosim.wanted()) {
+            IdleOptions.refuse(given(), FIRST_CLIP, "is for EgoSim's clips; pass --egosim too, or leave it away");
+        }
         if (firstClip < 0 || heldPerClass < 0 || (heldPerClass > 0 && (holdout != null || !egosim.wanted()))) {
             throw new IllegalArgumentException("--first-clip is " + firstClip + " and --held-per-class " + heldPerClass
                     + "; pass 0 or more, and --held-per-class only with --egosim and without --holdout");

@@ -106,7 +106,7 @@ final class Export extends ToolCommand {
 
     private void requireNoneOf(String... ofOnnx) {
         for (String option : ofOnnx) {
-            if (spec().commandLine().getParseResult().hasMatchedOption(option)) {
+            if (given().hasMatchedOption(option)) {
                 throw new IllegalArgumentException(
                         option + " is built into models of --format onnx; leave it away for hf, which has no masks");
             }

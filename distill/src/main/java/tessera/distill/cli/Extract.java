@@ -96,7 +96,7 @@ final class Extract extends ToolCommand {
     private @Nullable Double clipSeconds;
 
     @Option(
-            names = "--stride-seconds",
+            names = CutOptions.STRIDE_SECONDS,
             paramLabel = "S",
             description =
                     "From the beginning of a clip to the next; below --clip-seconds they overlap. Default: no overlap")
@@ -142,7 +142,7 @@ final class Extract extends ToolCommand {
     private boolean skipBroken;
 
     @Option(
-            names = "--most-broken",
+            names = ReadingOptions.MOST_BROKEN,
             paramLabel = "SHARE",
             description = "Share of the videos or rows that --skip-broken may leave out. Default: ${DEFAULT-VALUE}")
     private double mostBroken = .5;
@@ -210,6 +210,9 @@ final class Extract extends ToolCommand {
         if (!(mostBroken >= 0 && mostBroken <= 1)) {
             throw new IllegalArgumentException("--most-broken is " + mostBroken + "; pass a share from 0 to 1");
         }
+        if (!skipBroken) {
+            IdleOptions.refuse(given(), ReadingOptions.MOST_BROKEN, ReadingOptions.OF_SKIPPED);
+        }
         if (!(fps >= 0 && fps <= ClipCut.MOST_FRAMES_PER_SECOND)) {
             throw new IllegalArgumentException("--fps is " + fps + "; pass a number up to 1000");
         }
@@ -271,6 +274,11 @@ final class Extract extends ToolCommand {
                     "--clip-seconds is " + seconds + "; pass a positive number of seconds for " + frames
                             + " frames, at most " + ClipCut.MOST_FRAMES_PER_SECOND
                             + " a second, or 0 for one clip of each");
+        }
+        if (seconds == 0 && strideSeconds != null) {
+            throw new IllegalArgumentException(CutOptions.STRIDE_SECONDS + " is " + strideSeconds
+                    + " but each " + (annotations == null ? "video" : "row")
+                    + " is one clip; pass --clip-seconds too, or leave it away");
         }
         double stride = strideSeconds == null ? seconds : strideSeconds;
         if (seconds > 0 && !(stride > 0 && stride < ClipCut.LONGEST)) {

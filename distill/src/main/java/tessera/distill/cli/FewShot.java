@@ -107,12 +107,13 @@ final class FewShot extends ToolCommand {
     @Override
     void run() {
         student.masking();
-        protocol.settle(student.masks(), head, spec().commandLine().getParseResult());
-        egosim.checkJudged();
+        protocol.settle(student.masks(), head, given());
         egosim.requireOne(SOURCE, clips);
+        egosim.checkJudged(given(), clips);
         requireCounts();
         head.check();
         tuning.check(head);
+        adaptive.check(given());
         adaptive.check(student.masking());
         requireTunable();
         RunContext context = progress.context(student.compute());

@@ -3,6 +3,8 @@ package tessera.distill.cli;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Set;
+import java.util.stream.Collectors;
+import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Option;
 import tessera.distill.data.Geometry;
@@ -11,22 +13,33 @@ import tessera.distill.data.ModalityFolders;
 
 /** How clips of one's own are read. */
 final class FolderOptions {
+    private static final String SKIP_BROKEN = "--skip-broken";
+    private static final String FLOW_BOUND = "--flow-bound";
+    private static final String CLIP_FRAMES = "--clip-frames";
+    private static final String CLIP_SIZE = "--clip-size";
+
+    /** Names of all options, and of those that say how much of a folder is kept in memory. */
+    static final List<String> NAMES = Stream.of(
+                    List.of(SKIP_BROKEN, FLOW_BOUND, CLIP_FRAMES, CLIP_SIZE), MemoryOptions.NAMES, ReadingOptions.NAMES)
+            .flatMap(List::stream)
+            .toList();
+
     @Option(
-            names = "--skip-broken",
+            names = SKIP_BROKEN,
             description =
                     "Leave clips out that lack a modality or have a broken file, and say how many. Without it they"
                             + " are refused.")
     private boolean skipBroken;
 
     @Option(
-            names = "--flow-bound",
+            names = FLOW_BOUND,
             paramLabel = "PIXELS",
-            description = "The motion that level 255 of flow pictures stands for; 0 is as much the other way. Default:"
-                    + " ${DEFAULT-VALUE}")
-    private double flowBound = ModalityFolders.Options.DEFAULT.flowBound();
+            description =
+                    "The motion that level 255 of flow pictures stands for; 0 is as much the other way. Default: 20")
+    private @Nullable Double flowBound;
 
     @Option(
-            names = "--clip-frames",
+            names = CLIP_FRAMES,
             paramLabel = "N",
             description =
                     "Frames that clips of videos and pictures are loaded with, spread evenly; views choose from them. Default:"
@@ -34,7 +47,7 @@ final class FolderOptions {
     private @Nullable Integer clipFrames;
 
     @Option(
-            names = "--clip-size",
+            names = CLIP_SIZE,
             split = "x(?!$)", // one at the end is no number
             splitSynopsisLabel = "x",
             paramLabel = "HxW",
@@ -45,29 +58,26 @@ final class FolderOptions {
 
     /** Finds and checks clips. */
     ModalityFolders open(Path folder, Set<Modality> modalities, @Nullable Geometry wanted) {
-        return open(folder, modalities, wanted, new ModalityFolders.Options(skipBroken, flowBound, pictures()));
+        return open(folder, modalities, wanted, options());
     }
 
     /** Finds and checks clips for evaluation. */
     ModalityFolders open(Path folder, Set<Modality> modalities, @Nullable Geometry wanted, MemoryOptions memory) {
-        return open(
-                folder,
-                modalities,
-                wanted,
-                new ModalityFolders.Options(skipBroken, flowBound, pictures()).withReading(memory.reading()));
+        return open(folder, modalities, wanted, options().withReading(memory.reading()));
     }
 
     /** Finds and checks clips for training. */
     ModalityFolders open(Path folder, Set<Modality> modalities, @Nullable Geometry wanted, ReadingOptions reading) {
-        return open(
-                folder,
-                modalities,
-                wanted,
-                reading.addTo(new ModalityFolders.Options(skipBroken, flowBound, pictures())));
+        return open(folder, modalities, wanted, reading.addTo(options()));
     }
 
     private ModalityFolders open(
             Path folder, Set<Modality> modalities, @Nullable Geometry wanted, ModalityFolders.Options options) {
+        if (flowBound != null && !modalities.contains(Modality.FLOW)) {
+            throw new IllegalArgumentException(FLOW_BOUND + " is for pictures of flow but what is read is "
+                    + modalities.stream().sorted().map(Modality::id).collect(Collectors.joining(", "))
+                    + "; leave it away");
+        }
         Geometry pictures = options.pictures();
         ModalityFolders found = ModalityFolders.open(folder, modalities, wanted, options);
         Geometry geometry = found.geometry();
@@ -84,6 +94,11 @@ final class FolderOptions {
                     + " pixels, which their arrays or the command say; leave it out");
         }
         return found;
+    }
+
+    private ModalityFolders.Options options() {
+        double bound = flowBound == null ? ModalityFolders.Options.DEFAULT.flowBound() : flowBound;
+        return new ModalityFolders.Options(skipBroken, bound, pictures());
     }
 
     private Geometry pictures() {

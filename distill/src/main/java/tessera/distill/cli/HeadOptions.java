@@ -16,6 +16,12 @@ import tessera.nn.inference.Student;
 
 /** How tokens become features and how a head is fitted on these: {@code --pooling} and {@code --fit}. */
 class HeadOptions {
+    private static final String POOLING = "--pooling";
+    private static final String FIT = "--fit";
+
+    /** Names of all options. */
+    static final List<String> NAMES = List.of(POOLING, FIT);
+
     private static final String AUTO = "auto";
     /**
      * One voice of {@code auto}.
@@ -45,7 +51,7 @@ class HeadOptions {
     }
 
     @Option(
-            names = "--pooling",
+            names = POOLING,
             paramLabel = "WORD|auto",
             description =
                     "How tokens become a feature: mean (the papers'), grid:G, motion:G (changes from slot to slot, which do not"
@@ -54,7 +60,7 @@ class HeadOptions {
     private @Nullable String pooling;
 
     @Option(
-            names = "--fit",
+            names = FIT,
             paramLabel = "tuned|plain",
             description =
                     "The head's logistic regression: on standardised features with a C chosen by cross-validation on the"
@@ -86,8 +92,8 @@ class HeadOptions {
 
     /** Refuses what was given and is not the papers'. */
     void agree(ParseResult given) {
-        ProtocolOptions.agree(given, "--pooling", word(), Pooling.MEAN.toString());
-        ProtocolOptions.agree(given, "--fit", EnumWords.of(isTuned() ? Fit.TUNED : Fit.PLAIN), EnumWords.of(Fit.PLAIN));
+        ProtocolOptions.agree(given, POOLING, word(), Pooling.MEAN.toString());
+        ProtocolOptions.agree(given, FIT, EnumWords.of(isTuned() ? Fit.TUNED : Fit.PLAIN), EnumWords.of(Fit.PLAIN));
     }
 
     /** Refuses words that mean nothing, before anything is loaded. */

@@ -220,7 +220,7 @@ final class ImportCheckpoint extends ToolCommand {
     }
 
     private void refuseSizes(String model, List<String> options) {
-        ParseResult given = spec().commandLine().getParseResult();
+        ParseResult given = given();
         for (String option : options) {
             if (given.hasMatchedOption(option)) {
                 throw new IllegalArgumentException(
@@ -232,7 +232,7 @@ final class ImportCheckpoint extends ToolCommand {
     private StltConfig stlt(Source checkpoint) {
         refuseTorchvision("an STLT");
         refuseSizes("an STLT", STLT_TELLS);
-        ParseResult given = spec().commandLine().getParseResult();
+        ParseResult given = given();
         if (given.hasMatchedOption("--modality")) {
             SizeOptions.requireEqual("--modality", modality, Modality.BOXES, file);
         }
@@ -278,7 +278,7 @@ final class ImportCheckpoint extends ToolCommand {
 
     /** Refuses options that contradict a file which says itself what its model sees. */
     private void requireAsGiven(ModelConfig own) {
-        ParseResult given = spec().commandLine().getParseResult();
+        ParseResult given = given();
         ClipShape input = own.input();
         if (given.hasMatchedOption("--modality")) {
             SizeOptions.requireEqual("--modality", modality, Clips.modality(input, file), file);
@@ -309,6 +309,7 @@ final class ImportCheckpoint extends ToolCommand {
             PublishedVideoMae published = new PublishedVideoMae(translated, huggingFace, described);
             config = published.config(asked(), PUBLISHED_FLOW);
             found = published.complete(config);
+            tellGuess(config);
             String problem = described == null ? ONE_LABEL : described.text("problem_type", ONE_LABEL);
             if (described != null && !problem.equals(ONE_LABEL)) {
                 notes.add(
@@ -341,8 +342,20 @@ final class ImportCheckpoint extends ToolCommand {
         return config;
     }
 
+    /** What nobody said, and channels alone tell: those of a model of grey pictures, which no command feeds, are a spectrogram's too. */
+    private void tellGuess(VideoMaeConfig config) {
+        Modality seen = Clips.modality(config.input(), file);
+        if (!seen.equals(Modality.RGB) && !given().hasMatchedOption("--modality")) {
+            int channels = config.input().channels();
+            notes.add("it is taken for a model of " + seen + " by its " + channels
+                    + (channels == 1 ? " channel" : " channels") + " alone"
+                    + (channels == 1 ? ", not for one of grey pictures, which nothing here shows it" : "")
+                    + "; --modality " + seen + " says so");
+        }
+    }
+
     private PublishedVideoMae.Asked asked() {
-        ParseResult given = spec().commandLine().getParseResult();
+        ParseResult given = given();
         return new PublishedVideoMae.Asked(
                 size,
                 given.matchedOptionValue("--heads", null),

@@ -8,6 +8,7 @@ import java.util.Set;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
+import picocli.CommandLine.ParseResult;
 import tessera.distill.data.ClipSet;
 import tessera.distill.data.FlowStats;
 import tessera.distill.data.Geometry;
@@ -25,6 +26,8 @@ import tessera.nn.Checkpoint;
 final class LabelledOptions {
     /** Where a model's file notes what it was trained on, {@link ClipSet#checksum}. */
     static final String CLIPS = "tessera.clips";
+
+    private static final String VIEW_COUNT = "--view-count";
 
     /** EgoSim clips from which the normalisation of flow is measured. */
     private static final int STATISTICS_CLIPS = 60;
@@ -60,7 +63,7 @@ final class LabelledOptions {
     private double holdOut;
 
     @Option(
-            names = "--view-count",
+            names = VIEW_COUNT,
             paramLabel = "N",
             description =
                     "Different random views of each clip, after which they come again. Default: a new one in every epoch")
@@ -76,6 +79,14 @@ final class LabelledOptions {
 
     @Mixin
     private ViewOptions views;
+
+    /** Refuses what would do nothing in this training. */
+    void check(ParseResult given, boolean augmented, Modality modality) {
+        if (!augmented) {
+            IdleOptions.refuse(given, VIEW_COUNT, ViewOptions.NOT_AUGMENTED);
+        }
+        views.check(given, augmented, modality);
+    }
 
     int viewCount() {
         return viewCount;
@@ -145,7 +156,6 @@ final class LabelledOptions {
             ReadingOptions reading,
             RunContext context) {
         reading.requireNoStride();
-        egosim.check();
         egosim.requireOne(command + " needs labelled clips: pass either --clips DIR", clips);
         boolean measure = modalities.contains(Modality.FLOW);
         if (clips == null) {
@@ -158,6 +168,7 @@ final class LabelledOptions {
             return new Loaded(egosim.render(sim, Split.SOURCE_TRAIN, egosim.domains(), modalities, context), stats);
         }
         ModalityFolders folders = egosim.folders().open(clips, modalities, null, reading);
+        folders.requireHeads(heads);
         Set<String> held = heldOut().names(folders.names());
         FlowStats stats = measure ? folders.flowStats(name -> !held.contains(name)) : FlowStats.NONE;
         return new Loaded(Clips.forTraining(folders, "load", context), stats);

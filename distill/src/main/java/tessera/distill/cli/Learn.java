@@ -106,6 +106,7 @@ final class Learn extends ToolCommand {
         cutting.check();
         headOptions.check();
         headOptions.checkLinear();
+        adaptive.check(given());
         adaptive.check(student.masking());
         Outputs.requireFile(out, "safetensors");
         if (name.isBlank()) {

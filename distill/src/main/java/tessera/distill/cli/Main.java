@@ -164,6 +164,7 @@ public final class Main implements Callable<Integer> {
                 .setParameterExceptionHandler((e, words) -> badUsage(e))
                 .setExecutionExceptionHandler((e, command, parsed) -> failure(e, main.stacktrace, err));
         EnumWords.teach(commandLine);
+        NumberWords.teach(commandLine);
         int code;
         try {
             code = commandLine.execute(args.toArray(String[]::new));

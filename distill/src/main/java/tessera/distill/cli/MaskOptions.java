@@ -66,10 +66,7 @@ final class MaskOptions {
 
     private Masking read() {
         int masks = ensemble == null ? Masking.DEFAULT.ensemble() : ensemble;
-        if (masks < 1 || masks > MOST_MASKS) {
-            throw new IllegalArgumentException("--ensemble is " + masks + " but a clip is seen through 1 to "
-                    + MOST_MASKS + " masks; pass 1 for a single mask");
-        }
+        requireMasks("--ensemble", masks);
         Masking made = Masking.of(maskRatio == null ? Masking.DEFAULT.ratio() : maskRatio, masks);
         if (strategy == null) {
             return made;
@@ -79,6 +76,14 @@ final class MaskOptions {
                     + " but --mask-ratio is 0, so every token is seen; leave one of them away");
         }
         return made.withStrategy(MaskStrategy.of(strategy));
+    }
+
+    /** Refuses a number of masks that no clip is seen through. */
+    static void requireMasks(String option, int masks) {
+        if (masks < 1 || masks > MOST_MASKS) {
+            throw new IllegalArgumentException(option + " is " + masks + " but a clip is seen through 1 to "
+                    + MOST_MASKS + " masks; pass 1 for a single mask");
+        }
     }
 
     /** Takes other masks where the user names none. */

@@ -10,12 +10,18 @@ import tessera.distill.data.ModalityFolders;
 
 /** How much memory clips of one's own may take, and who reads those for which there is none. */
 final class MemoryOptions {
+    private static final String CLIP_MEMORY = "--clip-memory";
+    private static final String READERS = "--readers";
+
+    /** Names of all options. */
+    static final List<String> NAMES = List.of(CLIP_MEMORY, READERS);
+
     private static final Pattern SIZE = Pattern.compile("(\\d{1,9})([kmgt]?)b?");
     /** Each 1024 times the one before; the first is none. */
     private static final List<String> UNITS = List.of("", "k", "m", "g", "t");
 
     @Option(
-            names = "--clip-memory",
+            names = CLIP_MEMORY,
             paramLabel = "SIZE",
             description =
                     "Memory for clips, such as 800m or 6g. What does not fit is read from its files whenever a batch needs it,"
@@ -23,7 +29,7 @@ final class MemoryOptions {
     private @Nullable String memory;
 
     @Option(
-            names = "--readers",
+            names = READERS,
             paramLabel = "N",
             description =
                     "Threads that read clips ahead where these are not all in memory. Default: one for each processor")

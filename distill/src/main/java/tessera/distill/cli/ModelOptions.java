@@ -4,6 +4,7 @@ import java.util.ArrayList;
 import java.util.List;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Option;
+import picocli.CommandLine.ParseResult;
 import tessera.distill.data.FlowStats;
 import tessera.distill.data.Geometry;
 import tessera.distill.data.Modality;
@@ -19,6 +20,9 @@ import tessera.tensor.Patches;
 
 /** Which model is trained: an architecture and its sizes, the published ones where nothing else is said. */
 final class ModelOptions {
+    private static final String DEPTHS = "--depths";
+    private static final String WINDOW = "--window";
+
     /** Architectures that can be made afresh. */
     enum Arch {
         SWIN3D,
@@ -46,7 +50,7 @@ final class ModelOptions {
     private @Nullable Integer dim;
 
     @Option(
-            names = "--depths",
+            names = DEPTHS,
             split = ",",
             paramLabel = "L",
             description = "Blocks: of each stage of swin3d (published: 2,2,6,2), of stlt's spatial and temporal"
@@ -62,12 +66,24 @@ final class ModelOptions {
     private @Nullable List<Integer> attentionHeads;
 
     @Option(
-            names = "--window",
+            names = WINDOW,
             split = "x(?!$)", // one at the end is no number
             splitSynopsisLabel = "x",
             paramLabel = "N",
             description = "Windows of swin3d in tokens, time x rows x columns. Published: 8x7x7")
     private List<Integer> window = List.of(8, 7, 7);
+
+    /** Refuses an architecture that does not see the modality, and sizes that it does not have. */
+    void check(ParseResult given, Modality modality) {
+        if (depths != null) {
+            depths.forEach(blocks -> ToolCommand.requireLeast(DEPTHS, blocks, 1));
+        }
+        Arch chosen = arch(modality);
+        if (chosen != Arch.SWIN3D) {
+            IdleOptions.refuse(
+                    given, WINDOW, "is for swin3d but the model is " + EnumWords.of(chosen) + "; leave it away");
+        }
+    }
 
     /**
      * The model for views of clips of these sizes, which are squares as high as the clips.
@@ -128,7 +144,7 @@ final class ModelOptions {
     private StltConfig stlt(Modality modality, Geometry sees) {
         List<Integer> layers = depths == null ? List.of(6, 6) : depths;
         if (layers.size() != 2) {
-            throw new IllegalArgumentException("--depths has " + layers.size()
+            throw new IllegalArgumentException(DEPTHS + " has " + layers.size()
                     + " numbers but stlt a spatial and a temporal transformer; pass two, such as 6,6");
         }
         return StltConfig.of(
@@ -143,7 +159,7 @@ final class ModelOptions {
     private VideoMaeConfig videoMae(Modality modality, Geometry sees, FlowStats stats) {
         VideoMaeConfig small = VideoMaeConfig.of("small", Patches.plain(3, 2, 16));
         int width = dim == null ? small.embedDim() : dim;
-        int blocks = single("--depths", depths, small.depth());
+        int blocks = single(DEPTHS, depths, small.depth());
         int split = single("--attention-heads", attentionHeads, Math.max(1, width / 64));
         ModelSize size = new ModelSize(width, blocks, split, split, 1, split);
         return new ModalityInput(sees, Clips.cells(modality, sees), ModalityInput.TUBELET, stats)

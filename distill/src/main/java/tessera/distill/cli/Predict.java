@@ -3,6 +3,7 @@ package tessera.distill.cli;
 import java.io.PrintWriter;
 import java.io.UncheckedIOException;
 import java.nio.channels.ClosedChannelException;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.AbstractList;
 import java.util.ArrayDeque;
@@ -104,6 +105,7 @@ final class Predict extends ToolCommand {
     void run() {
         cutting.check();
         check();
+        adaptive.check(given());
         adaptive.check(student.masking());
         try (Predictor opened = student.open(adaptive.stopping(), heads.toArray(Path[]::new))) {
             adaptive.check(opened.masking());
@@ -145,6 +147,10 @@ final class Predict extends ToolCommand {
                                 + " the two");
             }
         }
+        if (Files.isRegularFile(video)) {
+            IdleOptions.refuse(
+                    given(), CutOptions.FPS, "is for folders of pictures, videos have their own; leave it away");
+        }
         if (every == null) {
             if (smooth != null) {
                 throw new IllegalArgumentException(
@@ -168,7 +174,7 @@ final class Predict extends ToolCommand {
     }
 
     private void refuse(String option, String problem) {
-        if (spec().commandLine().getParseResult().hasMatchedOption(option)) {
+        if (given().hasMatchedOption(option)) {
             throw new IllegalArgumentException(problem);
         }
     }
@@ -303,7 +309,7 @@ final class Predict extends ToolCommand {
     }
 
     private void print(ClipAnswers clips, @Nullable ReducedCost cost, TimingOption.@Nullable Times times) {
-        Prediction mean = clips.mean();
+        Prediction mean = Prediction.mean(clips);
         Map<String, HeadAnswer> each = new LinkedHashMap<>();
         for (Prediction.Answer answer : mean.answers()) {
             each.put(

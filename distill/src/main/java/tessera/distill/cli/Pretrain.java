@@ -122,7 +122,7 @@ final class Pretrain extends ToolCommand {
     @Override
     void run() {
         training.check();
-        egosim.check();
+        egosim.check(given());
         Pretraining stage = stage();
         Clips.requireStart(start);
         checkSelfTraining();

@@ -172,7 +172,7 @@ final class Quantize extends ToolCommand {
 
     /** Refuses what would be ignored. */
     private void requireNoClipOptions() {
-        ParseResult given = spec().commandLine().getParseResult();
+        ParseResult given = given();
         OF_CLIPS.stream()
                 .flatMap(mixin -> Objects.requireNonNull(spec().mixins().get(mixin), mixin).options().stream())
                 .filter(given::hasMatchedOption)

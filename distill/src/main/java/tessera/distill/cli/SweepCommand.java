@@ -57,6 +57,10 @@ import tessera.nn.inference.Student;
         })
 final class SweepCommand extends ToolCommand {
     private static final String SOURCE = "sweep needs clips: pass either --clips DIR";
+    private static final String STRATEGIES = "--strategies";
+    private static final String MASK_RATIOS = "--mask-ratios";
+    private static final String ENSEMBLES = "--ensembles";
+    private static final String EPISODES = "--episodes";
     private static final String F32 = "f32";
     private static final String BF16 = "bf16";
     private static final String INT8 = "int8";
@@ -98,20 +102,20 @@ final class SweepCommand extends ToolCommand {
     private @Nullable Path head;
 
     @Option(
-            names = "--strategies",
+            names = STRATEGIES,
             split = ",",
             paramLabel = "WORD",
             description = "Mask strategies by the words of predict --strategy. Default: pairs")
     private List<String> strategies = List.of("pairs");
 
     @Option(
-            names = "--mask-ratios",
+            names = MASK_RATIOS,
             split = ",",
             paramLabel = "R",
             description = "Shares of the tokens that are not looked at. Default: 0,0.5,0.75,0.9")
     private List<Double> ratios = List.of(0.0, .5, .75, .9);
 
-    @Option(names = "--ensembles", split = ",", paramLabel = "P", description = "Masks per clip. Default: 1,2,4")
+    @Option(names = ENSEMBLES, split = ",", paramLabel = "P", description = "Masks per clip. Default: 1,2,4")
     private List<Integer> ensembles = List.of(1, 2, 4);
 
     @Option(
@@ -137,7 +141,7 @@ final class SweepCommand extends ToolCommand {
     private final EpisodeOptions episode = new EpisodeOptions(EpisodeOptions.Judged.VALIDATION);
 
     @Option(
-            names = "--episodes",
+            names = EPISODES,
             paramLabel = "N",
             description = "Episodes, the same of every combination. Default: ${DEFAULT-VALUE}")
     private int episodes = 200;
@@ -169,8 +173,8 @@ final class SweepCommand extends ToolCommand {
 
     @Override
     void run() {
-        egosim.checkJudged();
         egosim.requireOne(SOURCE, clips);
+        egosim.checkJudged(given(), clips);
         fit.check();
         requireCounts();
         named();
@@ -185,6 +189,12 @@ final class SweepCommand extends ToolCommand {
             owners.put(own, plain);
             List<String> wanted = precisions.isEmpty() ? List.of(own) : precisions;
             wanted.forEach(word -> owners.computeIfAbsent(word, other -> open(other, plain, device, bytes)));
+            if (plain.config().grid() == null) {
+                IdleOptions.refuse(
+                        given(),
+                        List.of(STRATEGIES, MASK_RATIOS, ENSEMBLES),
+                        "is for masks but models of this student's architecture see every token; leave it away");
+            }
             ClipShape input = plain.config().input();
             Modality modality = Clips.modality(input, file);
             Geometry geometry = Clips.geometry(input.frames(), input.height(), modality);
@@ -260,12 +270,21 @@ final class SweepCommand extends ToolCommand {
 
     private void requireCounts() {
         requireLeast("--rounds", rounds, 1);
-        requireLeast("--episodes", episodes, 1);
+        requireLeast(EPISODES, episodes, 1);
         episode.check();
-        ensembles.forEach(masks -> requireLeast("--ensembles", masks, 1));
+        ensembles.forEach(masks -> {
+            requireLeast(ENSEMBLES, masks, 1);
+            MaskOptions.requireMasks(ENSEMBLES, masks);
+        });
         merges.forEach(merged -> requireLeast("--merges", merged, 0));
         batches.forEach(batch -> requireLeast("--batches", batch, 1));
         ratios.forEach(ratio -> Masking.of(ratio, 1));
+        requireDifferent(STRATEGIES, strategies);
+        requireDifferent(MASK_RATIOS, ratios);
+        requireDifferent(ENSEMBLES, ensembles);
+        requireDifferent("--precisions", precisions);
+        requireDifferent("--batches", batches);
+        requireDifferent("--merges", merges);
         for (String word : precisions) {
             if (!List.of(F32, BF16, INT8).contains(word)) {
                 throw new IllegalArgumentException(
@@ -275,8 +294,21 @@ final class SweepCommand extends ToolCommand {
         if (precisions.contains(BF16)) {
             compute.requireComputes(DType.BF16, "--precisions");
         }
+        if (by != By.EPISODES) {
+            String why = "is for --by episodes but --by is " + EnumWords.of(by) + "; leave one of them away";
+            IdleOptions.refuse(given(), EPISODES, why);
+            IdleOptions.refuse(given(), EpisodeOptions.NAMES, why);
+            IdleOptions.refuse(given(), HeadOptions.NAMES, why);
+        }
         if (head != null && by == By.EPISODES) {
             throw new IllegalArgumentException("--head is for --by head or agreement; episodes fit heads of their own");
+        }
+    }
+
+    /** What is measured twice would stand twice in tables. */
+    private static void requireDifferent(String option, List<?> values) {
+        if (values.stream().distinct().count() < values.size()) {
+            throw new IllegalArgumentException(option + " has " + values + ", one of them twice; name each once");
         }
     }
 
@@ -286,7 +318,7 @@ final class SweepCommand extends ToolCommand {
             try {
                 named.put(word, MaskStrategy.of(word));
             } catch (IllegalArgumentException e) {
-                throw new IllegalArgumentException("--strategies has '" + word + "': " + e.getMessage(), e);
+                throw new IllegalArgumentException(STRATEGIES + " has '" + word + "': " + e.getMessage(), e);
             }
         }
         return named;

@@ -1,11 +1,16 @@
 package tessera.distill.cli;
 
 import java.io.PrintWriter;
+import java.util.List;
+import java.util.Map;
 import java.util.concurrent.Callable;
 import java.util.function.Consumer;
+import java.util.stream.Stream;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Model.CommandSpec;
+import picocli.CommandLine.Model.OptionSpec;
+import picocli.CommandLine.ParseResult;
 import picocli.CommandLine.Spec;
 import tessera.distill.report.Json;
 
@@ -21,13 +26,33 @@ abstract class ToolCommand implements Callable<Integer> {
 
     @Override
     public final Integer call() {
+        requireNoneTwice();
         Outputs.requireNoInput(spec);
         run();
         return ExitCode.OK;
     }
 
+    /** Of two values for one name the first would be forgotten. */
+    private void requireNoneTwice() {
+        for (OptionSpec option : spec.options()) {
+            List<String> given = option.originalStringValues().stream()
+                    .flatMap(word -> Stream.of(
+                            option.splitRegex().isEmpty() ? new String[] {word} : word.split(option.splitRegex())))
+                    .toList();
+            if (option.getValue() instanceof Map<?, ?> values && values.size() < given.size()) {
+                throw new IllegalArgumentException(
+                        option.longestName() + " gives one name two values, in " + given + "; give each name once");
+            }
+        }
+    }
+
     /** Does the command's work. What it throws is told by {@link Main}. */
     abstract void run();
+
+    /** The options that were given. */
+    final ParseResult given() {
+        return spec.commandLine().getParseResult();
+    }
 
     /** The command as picocli knows it. */
     final CommandSpec spec() {

@@ -47,9 +47,11 @@ final class Train extends ToolCommand {
     @Override
     void run() {
         training.check();
+        egosim.check(given());
         Recipe published = Supervised.defaults(modality).recipe().withDropPath(model.dropPath(modality));
-        Recipe recipe =
-                training.recipe(labelled.seen(published), spec().commandLine().getParseResult());
+        Recipe recipe = training.recipe(labelled.seen(published), given());
+        labelled.check(given(), training.isAugmented(), modality);
+        model.check(given(), modality);
         Supervised stage = new Supervised(modality, labelled.heads(), labelled.heldOut(), labelled.viewCount(), recipe);
         stage.requireSettings(training.out());
         Path start = labelled.start();

@@ -114,6 +114,10 @@ final class TrainingOptions {
         return out;
     }
 
+    boolean isAugmented() {
+        return !plain;
+    }
+
     ReadingOptions reading() {
         return reading;
     }

@@ -1,14 +1,25 @@
 package tessera.distill.cli;
 
 import java.util.List;
+import java.util.stream.Stream;
 import picocli.CommandLine.Option;
+import picocli.CommandLine.ParseResult;
+import tessera.distill.data.Modality;
 import tessera.distill.data.Views;
 
 /** How labelled clips are looked at in training; the published way where nothing else is said. */
 final class ViewOptions {
+    /** Why options of random views do nothing without them. */
+    static final String NOT_AUGMENTED =
+            "is for random views but --no-augment shows clips as they are; leave one of them away";
+
+    private static final String STRIDE = "--frame-stride";
+    private static final List<String> COLOURS = List.of("--jitter", "--hue");
+    private static final List<String> OF_TRAINING = List.of("--scales", "--jitter", "--hue", "--flip");
+
     /** Names of all options. */
-    static final List<String> NAMES =
-            List.of("--frame-sampling", "--frame-stride", "--scales", "--jitter", "--hue", "--flip");
+    static final List<String> NAMES = Stream.concat(Stream.of("--frame-sampling", STRIDE), OF_TRAINING.stream())
+            .toList();
 
     @Option(
             names = "--frame-sampling",
@@ -19,7 +30,7 @@ final class ViewOptions {
     private Views.Frames sampling = Views.PUBLISHED.frames();
 
     @Option(
-            names = "--frame-stride",
+            names = STRIDE,
             paramLabel = "N",
             description = "Frames from one to the next of dense windows. Default: ${DEFAULT-VALUE}")
     private int stride = Views.PUBLISHED.stride();
@@ -49,6 +60,20 @@ final class ViewOptions {
 
     @Option(names = "--flip", description = "Mirror every second clip of training. Default: none is")
     private boolean flip = Views.PUBLISHED.mirror();
+
+    /** Refuses what would do nothing. */
+    void check(ParseResult given, boolean augmented, Modality modality) {
+        if (sampling != Views.Frames.DENSE) {
+            IdleOptions.refuse(
+                    given, STRIDE, "is for dense windows; pass --frame-sampling dense too, or leave it away");
+        }
+        if (!augmented) {
+            IdleOptions.refuse(given, OF_TRAINING, NOT_AUGMENTED);
+        }
+        if (!modality.equals(Modality.RGB)) {
+            IdleOptions.refuse(given, COLOURS, "changes colours, which " + modality + " does not have; leave it away");
+        }
+    }
 
     /**
      * The views of training.

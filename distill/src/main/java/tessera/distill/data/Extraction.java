@@ -81,8 +81,14 @@ public record Extraction(
      * @param key where it lies below the folder of recordings, parted by slashes and without an extension: so what was computed of it
      *     is found
      * @param segment what of it is cut
+     * @param origin where that is told, for messages, or empty
      */
-    public record Source(String label, String name, Path video, String key, Segment segment) {}
+    public record Source(String label, String name, Path video, String key, Segment segment, String origin) {
+        /** What is wrong with it, behind where it is told. */
+        private IllegalArgumentException wrong(IllegalArgumentException why) {
+            return origin.isEmpty() ? why : new IllegalArgumentException(origin + ": " + why.getMessage(), why);
+        }
+    }
 
     public Extraction {
         modalities = Set.copyOf(modalities);
@@ -196,7 +202,7 @@ public record Extraction(
                     clips[i] = Extraction.this.clips(source, maker, out, () -> changed(i));
                 } catch (IllegalArgumentException e) {
                     remove(source.label(), source.name(), out);
-                    broken(i, e);
+                    broken(i, source.wrong(e));
                 }
             } catch (IOException e) {
                 throw WriteFailure.of(out, e);

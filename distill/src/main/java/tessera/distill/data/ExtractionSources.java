@@ -68,7 +68,7 @@ public record ExtractionSources(List<Extraction.Source> sources, SortedMap<Strin
             String name = String.valueOf(entry.getFileName());
             if (!Files.isDirectory(entry)) {
                 requireRecording(entry);
-                sources.add(source(folder, entry, stem(name), Segment.WHOLE));
+                sources.add(source(folder, entry, stem(name), Segment.WHOLE, ""));
                 continue;
             }
             List<Path> recordings = ClipFolder.list(entry, any -> true);
@@ -78,7 +78,7 @@ public record ExtractionSources(List<Extraction.Source> sources, SortedMap<Strin
             }
             for (Path recording : recordings) {
                 requireRecording(recording);
-                sources.add(source(folder, recording, name, Segment.WHOLE));
+                sources.add(source(folder, recording, name, Segment.WHOLE, ""));
             }
         }
         if (sources.isEmpty()) {
@@ -114,14 +114,14 @@ public record ExtractionSources(List<Extraction.Source> sources, SortedMap<Strin
         return dot <= 0 ? name : name.substring(0, dot);
     }
 
-    private static Extraction.Source source(Path folder, Path recording, String label, Segment segment) {
+    private static Extraction.Source source(Path folder, Path recording, String label, Segment segment, String origin) {
         String below = folder.relativize(recording).toString().replace('\\', '/');
         String key = Files.isDirectory(recording) ? below : stem(below);
         String part = segment.name();
         String name = part.isEmpty()
                 ? String.valueOf(recording.getFileName())
                 : key.substring(key.lastIndexOf('/') + 1) + "_" + part;
-        return new Extraction.Source(label, shortened(name), recording, key, segment);
+        return new Extraction.Source(label, shortened(name), recording, key, segment, origin);
     }
 
     /** A name that leaves room for what the files of clips have behind it; a long one keeps its beginning, and a hash tells it from others. */
@@ -157,14 +157,14 @@ public record ExtractionSources(List<Extraction.Source> sources, SortedMap<Strin
             if (!Files.isDirectory(recording) && ClipFolder.refusal(recording).isPresent()) {
                 continue;
             }
-            Extraction.Source source = source(folder, recording, label, Segment.WHOLE);
+            Extraction.Source source = source(folder, recording, label, Segment.WHOLE, "");
             String name =
                     folder.relativize(recording).toString().replace('/', '_').replace('\\', '_');
             if (!names.add(name)) {
                 throw new IllegalArgumentException(
                         recording + " and another video would both be called " + name + "; rename one of them");
             }
-            sources.add(new Extraction.Source(label, shortened(name), recording, source.key(), Segment.WHOLE));
+            sources.add(new Extraction.Source(label, shortened(name), recording, source.key(), Segment.WHOLE, ""));
         }
         if (sources.isEmpty()) {
             throw new IllegalArgumentException(
@@ -243,7 +243,8 @@ public record ExtractionSources(List<Extraction.Source> sources, SortedMap<Strin
             for (Place place : annotation.places()) {
                 Optional<Path> recording = found == null ? index.find(place.video()) : Optional.empty();
                 if (recording.isPresent()) {
-                    found = source(folder, recording.get(), labels.folder(annotation), place.segment());
+                    String label = labels.folder(annotation);
+                    found = source(folder, recording.get(), label, place.segment(), annotation.origin());
                 }
             }
             if (found == null) {

@@ -500,6 +500,16 @@ public final class ModalityFolders {
                 IntStream.of(labels).map(label -> ofClass[label]).toArray());
     }
 
+    /**
+     * Refuses heads for which the clips have no labels, without reading them.
+     *
+     * @throws IllegalArgumentException with the heads for which there are some
+     */
+    public void requireHeads(List<String> names) {
+        Heads all = new Heads(classes, heads);
+        names.forEach(all::ofClass);
+    }
+
     /** Clips are left out with one warning in the log; see {@link #load(IntConsumer, Consumer)}. */
     public ClipSet load(IntConsumer progress) {
         return load(progress, note -> LOGGER.log(System.Logger.Level.WARNING, note));

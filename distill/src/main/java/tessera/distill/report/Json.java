@@ -20,12 +20,15 @@ import tools.jackson.core.JsonToken;
 import tools.jackson.core.ObjectReadContext;
 import tools.jackson.core.ObjectWriteContext;
 import tools.jackson.core.StreamReadFeature;
+import tools.jackson.core.StreamWriteFeature;
 import tools.jackson.core.json.JsonFactory;
 
 /** Writes results and settings as JSON, and reads settings. */
 public final class Json {
     private static final JsonFactory FACTORY = JsonFactory.builder()
             .enable(StreamReadFeature.STRICT_DUPLICATE_DETECTION)
+            // Closed after an error, a generator would end what is open: half of a result would look like a whole one.
+            .disable(StreamWriteFeature.AUTO_CLOSE_CONTENT)
             .build();
 
     private Json() {}
@@ -53,7 +56,7 @@ public final class Json {
 
     /**
      * Writes {@link #text(Object)} as it is made: of a collection that makes its items when asked for them, no more than one is in
-     * memory.
+     * memory. Where one of them fails, what was written is no JSON.
      *
      * @param to neither flushed nor closed
      */

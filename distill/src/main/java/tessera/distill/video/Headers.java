@@ -102,7 +102,7 @@ final class Headers {
     record Span(double start, double end, boolean jumps) {
         /** Number of frames when the pictures are resampled to so many per second. */
         long framesAt(double rate) {
-            return Math.max(1, (long) Math.floor((end - start) * rate + 1e-6));
+            return VideoInfo.frames(end - start, rate);
         }
     }
 
@@ -338,8 +338,10 @@ final class Headers {
         }
         Duration silence = options.timeout();
         // Of these nothing can be sought.
-        Packets packets = new Packets(TransportStream.isJoined(file) ? "mpegts" : "");
         Found found = found(file, options);
+        OptionalDouble rate = found.info.frameRate();
+        double lasts = rate.isPresent() ? 1 / rate.getAsDouble() : 0;
+        Packets packets = new Packets(TransportStream.isJoined(file) ? "mpegts" : "", lasts);
         if (found.stands) {
             return Optional.empty();
         }
@@ -347,7 +349,7 @@ final class Headers {
         boolean whole = packets.format.isEmpty()
                 && packets(file, track, silence, "-read_intervals %+#" + FIRST_PACKETS + ",100000000%", packets);
         if (!whole || packets.count == FIRST_PACKETS || JUMPING_CLOCKS.contains(packets.format)) {
-            packets = new Packets(packets.format);
+            packets = new Packets(packets.format, lasts);
             packets(file, track, silence, "", packets);
         }
         return packets.end() > packets.start
@@ -397,9 +399,13 @@ final class Headers {
         /** When the next packet should be decoded by the one before it; NaN before the first. */
         private double expected = Double.NaN;
 
+        /** How long a picture lasts of which the file does not say it. */
+        private final double lasting;
+
         /** @param format that the file is known to have, or an empty text */
-        Packets(String format) {
+        Packets(String format, double lasting) {
             this.format = format;
+            this.lasting = lasting;
         }
 
         /**
@@ -416,7 +422,8 @@ final class Headers {
                 return;
             }
             count++;
-            double lasts = number(fields[2]).orElse(0);
+            double told = number(fields[2]).orElse(0);
+            double lasts = told > 0 ? told : lasting;
             OptionalDouble decode = number(fields[1]);
             if (JUMPING_CLOCKS.contains(format)) {
                 follow(decode, lasts);

@@ -16,13 +16,21 @@ import java.util.OptionalLong;
  */
 public record VideoInfo(
         Path file, int width, int height, OptionalDouble frameRate, OptionalDouble duration, OptionalLong frames) {
+    /** Some formats count whole milliseconds: of when the first frame begins, when the last one does, and how long that lasts. */
+    private static final double ROUNDING = .002;
+
+    /** How many whole frames of so many in a second there are in a time that formats may have rounded. */
+    static long frames(double seconds, double rate) {
+        return Math.max(1, (long) Math.floor((seconds + ROUNDING) * rate));
+    }
+
     /** The number of frames when the video is resampled to {@code rate} frames per second, if the file says how long it is. */
     public OptionalLong framesAt(double rate) {
         OptionalDouble seconds = duration.isPresent() || frames.isEmpty() || frameRate.isEmpty()
                 ? duration
                 : OptionalDouble.of(frames.getAsLong() / frameRate.getAsDouble());
         if (seconds.isPresent()) {
-            return OptionalLong.of(Math.max(1, (long) Math.floor(seconds.getAsDouble() * rate + 1e-6)));
+            return OptionalLong.of(frames(seconds.getAsDouble(), rate));
         }
         return OptionalLong.empty();
     }

@@ -1,6 +1,7 @@
 package tessera.nn.inference;
 
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.Comparator;
 import java.util.List;
 import java.util.stream.IntStream;
@@ -83,15 +84,29 @@ public record Prediction(List<Answer> answers, double passes) {
     /**
      * The mean of predictions of the same heads, such as those of a recording's clips.
      *
-     * @param predictions at least one
+     * @param predictions at least one, each asked for once: a list may make them when it is asked
      */
     public static Prediction mean(List<Prediction> predictions) {
         if (predictions.isEmpty()) {
             throw new IllegalArgumentException("there is no mean of 0 predictions; pass one or more");
         }
-        double passes =
-                predictions.stream().mapToDouble(Prediction::passes).average().orElse(Double.NaN);
-        return predictions.getFirst().with((head, label) -> mean(predictions, head, label), passes);
+        int count = predictions.size();
+        Prediction first = predictions.getFirst();
+        double[][] mean = new double[first.answers.size()][];
+        Arrays.setAll(mean, head -> new double[first.answers.get(head).scores().size()]);
+        double[] passes = new double[count];
+        int at = 0;
+        for (Prediction one : predictions) {
+            passes[at++] = one.passes;
+            for (int head = 0; head < mean.length; head++) {
+                for (int label = 0; label < mean[head].length; label++) {
+                    mean[head][label] += one.probability(head, label) / count;
+                }
+            }
+        }
+        return first.with(
+                (head, label) -> mean[head][label],
+                Arrays.stream(passes).average().orElse(Double.NaN));
     }
 
     /**
@@ -126,13 +141,5 @@ public record Prediction(List<Answer> answers, double passes) {
 
     private double probability(int head, int label) {
         return answers.get(head).scores().get(label).probability();
-    }
-
-    private static double mean(List<Prediction> predictions, int head, int label) {
-        double mean = 0;
-        for (Prediction one : predictions) {
-            mean += one.probability(head, label) / predictions.size();
-        }
-        return mean;
     }
 }

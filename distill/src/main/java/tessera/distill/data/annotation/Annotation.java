@@ -11,8 +11,9 @@ import java.util.Map;
  * @param label what is shown, or empty where the data set does not tell
  * @param heads what further heads would answer, such as {@code verb -> take}; empty or the same names in all annotations of a file
  * @param split the share of the data set, in the data set's own word, or empty
+ * @param origin where that is told, for messages, such as {@code train.csv, line 5}, or empty
  */
-public record Annotation(List<Place> places, String label, Map<String, String> heads, String split) {
+public record Annotation(List<Place> places, String label, Map<String, String> heads, String split, String origin) {
 
     /**
      * A part of a video.
@@ -29,8 +30,18 @@ public record Annotation(List<Place> places, String label, Map<String, String> h
         }
     }
 
+    /** One of nowhere in particular. */
+    public Annotation(List<Place> places, String label, Map<String, String> heads, String split) {
+        this(places, label, heads, split, "");
+    }
+
     /** One that is found in one place. */
     Annotation(String video, Segment segment, String label, Map<String, String> heads, String split) {
         this(List.of(new Place(video, segment)), label, heads, split);
+    }
+
+    /** The same that is told somewhere. */
+    public Annotation toldBy(String where) {
+        return new Annotation(places, label, heads, split, where);
     }
 }

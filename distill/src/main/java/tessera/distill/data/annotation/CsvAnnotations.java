@@ -67,11 +67,12 @@ final class CsvAnnotations {
                     Map<String, String> values = new TreeMap<>();
                     heads.forEach(head -> values.put(head, table.needed(row, head)));
                     return new Annotation(
-                            table.needed(row, "path"),
-                            segment,
-                            table.cell(row, "label"),
-                            values,
-                            table.cell(row, "split"));
+                                    table.needed(row, "path"),
+                                    segment,
+                                    table.cell(row, "label"),
+                                    values,
+                                    table.cell(row, "split"))
+                            .toldBy(table.where(row));
                 })
                 .toList();
     }
@@ -99,7 +100,8 @@ final class CsvAnnotations {
             notes.accept("the tables *_verb_classes.csv and *_noun_classes.csv are not beside " + file
                     + ": labels are the narrators' words, of which several mean one class");
         }
-        return rows().mapToObj(row -> epic(row, labelled, verbs, nouns)).toList();
+        return rows().mapToObj(row -> epic(row, labelled, verbs, nouns).toldBy(table.where(row)))
+                .toList();
     }
 
     private Annotation epic(int row, boolean labelled, Map<String, String> verbs, Map<String, String> nouns) {
@@ -196,8 +198,9 @@ final class CsvAnnotations {
             if (last < first) {
                 throw table.wrong(row, "ends before it starts");
             }
-            found.add(new Annotation(
-                    table.cell(row, 0), Segment.frames(first, last, MECCANO_RATE), table.cell(row, 2), Map.of(), ""));
+            Segment frames = Segment.frames(first, last, MECCANO_RATE);
+            found.add(new Annotation(table.cell(row, 0), frames, table.cell(row, 2), Map.of(), "")
+                    .toldBy(table.where(row)));
         }
         return found;
     }

@@ -239,8 +239,13 @@ public final class CsvTable {
         return seconds;
     }
 
+    /** A row for messages. */
+    String where(int row) {
+        return file + ", line " + line(row);
+    }
+
     IllegalArgumentException wrong(int row, String what) {
-        return new IllegalArgumentException(file + ", line " + line(row) + ", " + what
-                + (row == 0 ? "; mend it" : "; mend row " + row) + ", or name another --format");
+        return new IllegalArgumentException(where(row) + ", " + what + (row == 0 ? "; mend it" : "; mend row " + row)
+                + ", or name another --format");
     }
 }

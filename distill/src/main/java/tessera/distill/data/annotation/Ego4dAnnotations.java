@@ -90,10 +90,11 @@ final class Ego4dAnnotations {
         String noun = changed(row);
         boolean both = !verb.isEmpty() && !noun.isEmpty();
         return new Annotation(
-                places,
-                (verb + " " + noun).strip(),
-                both ? Map.of("verb", verb, "noun", noun) : Map.of(),
-                JsonAnnotations.optional(row, "split"));
+                        places,
+                        (verb + " " + noun).strip(),
+                        both ? Map.of("verb", verb, "noun", noun) : Map.of(),
+                        JsonAnnotations.optional(row, "split"))
+                .toldBy(json.where(where));
     }
 
     /** The object that an action changes, as its frames' boxes name it; empty if none does. */
@@ -153,7 +154,8 @@ final class Ego4dAnnotations {
                     json.text(row, "video_uid", where),
                     Segment.seconds(parent + seconds.start(), parent + seconds.end())));
         }
-        return new Annotation(places, JsonAnnotations.verbNoun(row), JsonAnnotations.heads(row), split);
+        return new Annotation(places, JsonAnnotations.verbNoun(row), JsonAnnotations.heads(row), split)
+                .toldBy(json.where(where));
     }
 
     /** What the hands do is not labelled. */
@@ -165,7 +167,7 @@ final class Ego4dAnnotations {
         if (places.isEmpty() || (clip.get("video_uid") != null && frame.get("action_start_sec") != null)) {
             places.add(new Place(json.text(clip, "video_uid", where), part(frame, "action_", where)));
         }
-        return new Annotation(places, "", Map.of(), split);
+        return new Annotation(places, "", Map.of(), split).toldBy(json.where(where));
     }
 
     /** {@code fho_sta_*.json}: the frames up to the annotated one, and what is touched next. */
@@ -188,12 +190,13 @@ final class Ego4dAnnotations {
             places.add(new Place(video, observed(row, "frame", rate(info, video), where)));
             Map<?, ?> next = next(row);
             if (next == null) {
-                found.add(new Annotation(places, "", Map.of(), split));
+                found.add(new Annotation(places, "", Map.of(), split).toldBy(json.where(where)));
                 continue;
             }
             String verb = name(next, "verb_category_id", verbs, where);
             String noun = name(next, "noun_category_id", nouns, where);
-            found.add(new Annotation(places, verb + " " + noun, Map.of("verb", verb, "noun", noun), split));
+            found.add(new Annotation(places, verb + " " + noun, Map.of("verb", verb, "noun", noun), split)
+                    .toldBy(json.where(where)));
         }
         return found;
     }

@@ -74,11 +74,12 @@ final class JsonAnnotations {
                 Segment.Span frames =
                         rate > 0 ? new Segment.Span(1 + rate * seconds.start(), 1 + rate * seconds.end()) : null;
                 found.add(new Annotation(
-                        video,
-                        new Segment(seconds, frames, rate, 0),
-                        text(row, "label", where),
-                        Map.of(),
-                        optional(told, "subset")));
+                                video,
+                                new Segment(seconds, frames, rate, 0),
+                                text(row, "label", where),
+                                Map.of(),
+                                optional(told, "subset"))
+                        .toldBy(where(where)));
             }
         });
         return found;
@@ -103,7 +104,8 @@ final class JsonAnnotations {
             if (label.isEmpty() && !optional(row, "label").isEmpty()) {
                 throw wrong("has no template, which names the class, in " + where);
             }
-            found.add(new Annotation(text(row, "id", where), Segment.WHOLE, label, Map.of(), split));
+            found.add(
+                    new Annotation(text(row, "id", where), Segment.WHOLE, label, Map.of(), split).toldBy(where(where)));
         }
         return found;
     }
@@ -132,7 +134,7 @@ final class JsonAnnotations {
                     .filter(name -> !name.isEmpty())
                     .findFirst()
                     .orElseGet(() -> verbNoun(row));
-            found.add(new Annotation(places, label, heads(row), optional(members, "split")));
+            found.add(new Annotation(places, label, heads(row), optional(members, "split")).toldBy(where(where)));
         }
         return found;
     }
@@ -199,6 +201,11 @@ final class JsonAnnotations {
             return list;
         }
         throw wrong("has no list '" + name + "'");
+    }
+
+    /** A part of the file for messages. */
+    String where(String part) {
+        return file + ", " + part;
     }
 
     IllegalArgumentException wrong(String what) {
