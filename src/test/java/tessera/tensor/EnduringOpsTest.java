@@ -92,7 +92,7 @@ class EnduringOpsTest {
             Use end = Use.now();
             assertNotNull(warm);
             assertEquals(
-                    warm.device().liveBuffers() - 2 * parameters.size(),
+                    warm.device().liveBuffers() - 2L * parameters.size(),
                     end.device().liveBuffers(),
                     "live buffers");
             assertTrue(

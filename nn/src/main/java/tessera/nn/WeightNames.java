@@ -1,7 +1,13 @@
 package tessera.nn;
 
 import java.util.Arrays;
+import java.util.LinkedHashMap;
+import java.util.Map;
+import java.util.Optional;
 import java.util.Set;
+import java.util.TreeSet;
+import java.util.function.Function;
+import java.util.function.UnaryOperator;
 import java.util.regex.Pattern;
 import java.util.stream.Collectors;
 
@@ -33,5 +39,42 @@ public final class WeightNames {
                         .map(word -> word + ".")
                         .collect(Collectors.joining())
                 + words[last];
+    }
+
+    /**
+     * What stands before the names of a model's weights, whatever it is called: the same before all of them, so that its first weight tells.
+     *
+     * @param before what stands before a first weight, empty for other names
+     * @return without letters where nothing stands before the names of a model, or there is none
+     * @throws CheckpointException if there are several models, each with something before its names
+     */
+    public static String prefix(Set<String> names, Function<String, Optional<String>> before) {
+        Set<String> found = new TreeSet<>();
+        names.forEach(name -> before.apply(name).ifPresent(found::add));
+        if (found.size() > 1 && !found.contains("")) {
+            throw new CheckpointException("the checkpoint holds " + found.size() + " models, under "
+                    + String.join(" and ", found) + "; keep one of them in it");
+        }
+        return found.isEmpty() ? "" : found.iterator().next();
+    }
+
+    /**
+     * Weights under other names.
+     *
+     * @return the input itself if no name changes
+     * @throws CheckpointException if two get one name
+     */
+    public static <T> Map<String, T> renamed(Map<String, T> weights, UnaryOperator<String> rule) {
+        if (weights.keySet().stream().allMatch(name -> rule.apply(name).equals(name))) {
+            return weights;
+        }
+        Map<String, T> result = new LinkedHashMap<>();
+        weights.forEach((name, weight) -> {
+            if (result.put(rule.apply(name), weight) != null) {
+                throw new CheckpointException("the checkpoint holds the weight " + rule.apply(name)
+                        + " twice, under different prefixes; keep one model in it");
+            }
+        });
+        return result;
     }
 }

@@ -23,7 +23,14 @@ import org.junit.jupiter.api.io.TempDir;
 import tessera.distill.data.ClipSet;
 import tessera.distill.data.Modality;
 import tessera.distill.data.ModalityFolders;
+import tessera.kernels.DType;
+import tessera.kernels.Device;
 import tessera.nn.Checkpoint;
+import tessera.nn.Params;
+import tessera.nn.inference.Student;
+import tessera.nn.videomae.VideoMaeClassifier;
+import tessera.nn.videomae.VideoMaeConfig;
+import tessera.tensor.Patches;
 import tessera.tensor.Scope;
 import tessera.tensor.Tensor;
 import tessera.tensor.io.ArrayData;
@@ -68,6 +75,27 @@ class FloatClipsTest {
         Npy.write(clips, ArrayData.of("clips", new byte[COUNT], SHAPE));
         refuse(List.of("gives clip 0", "NaN; check the student's weights"), words(student, clips));
         assertFalse(Files.exists(folder.resolve("said.npy")), "nothing is written");
+    }
+
+    /** Pixels of motion are no levels, whatever they are. */
+    @Test
+    void flowIsNotTakenForPictures() {
+        VideoMaeConfig config =
+                new VideoMaeConfig(Patches.plain(2, 2, 8), 4, 16, 16, 64, 1, 1, 32, 1, 1, 1e-6, 1e-6, true, false);
+        Path student = folder.resolve("flow.safetensors");
+        try (Scope scope = Scope.open()) {
+            Params params = Params.random(Device.cpu(), DType.F32, 1);
+            new VideoMaeClassifier(params, config, 0).close();
+            Student.save(student, params.all(), config, Map.of());
+        }
+        Path clips = folder.resolve("clips.npy");
+        float[] pixels = new float[4 * 16 * 16 * 2];
+        for (int i = 0; i < pixels.length; i++) {
+            pixels[i] = i % 41 / 4f - 5;
+        }
+        Npy.write(clips, ArrayData.of("clips", pixels, 1, 4, 16, 16, 2));
+        String told = said(student, clips);
+        assertFalse(told.contains("note"), told);
     }
 
     private static ArrayData halves(StoredType type, int[] levels) {

@@ -19,8 +19,8 @@ import tessera.tensor.Tensor;
 final class CheckpointParts {
     /** What the name of a video model's first weight ends with, after the name of the model if it has one. */
     private static final Pattern FIRST =
-            Pattern.compile("^(?:(.*?)\\.)??(?:encoder\\.|backbone\\.|videomae\\.embeddings\\.)?(?:patch_embed\\.proj|"
-                    + "patch_embeddings\\.projection)\\.weight$");
+            Pattern.compile("^(?:(.*?)\\.)??(?:encoder\\.|backbone\\.|videomae\\.embeddings\\.)?(?:patch_embed\\.proj"
+                    + "|patch_embed\\.projection|patch_embeddings\\.projection)\\.weight$");
 
     /** What adapters call their factors, and what programs that pack weights into fewer bits write beside them. */
     private static final Pattern ADAPTER =

@@ -19,6 +19,7 @@ import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
+import tessera.distill.data.Modality;
 import tessera.distill.evaluation.FeatureExtraction;
 import tessera.distill.evaluation.ReducedCost;
 import tessera.distill.train.Task;
@@ -86,6 +87,9 @@ final class Features extends ToolCommand {
     @Mixin
     private ProgressOption progress;
 
+    /** Whether 255 stands for 1 in what the student sees; flow, sound and boxes are as they are. */
+    private boolean levels;
+
     /** Of the pictures in floats that were read. */
     private float low;
 
@@ -114,6 +118,10 @@ final class Features extends ToolCommand {
             ClipShape input = predictor.student().config().input();
             ArrayData array = batch(read(arena), input);
             requireFit(array, input);
+            levels = Modality.KNOWN.stream()
+                    .map(Modality::layout)
+                    .noneMatch(seen ->
+                            seen.channels() == input.channels() && seen.values().scale() == 1);
             ArrayData result = compute(predictor, array);
             cost = ReducedCost.of(meter, array.shape()[0], pooled, opened.masking());
             long count = array.shape()[0];
@@ -148,7 +156,7 @@ final class Features extends ToolCommand {
 
     /** What floats that are no levels of pictures probably are. */
     private List<String> notes() {
-        if (low >= 0 && high <= 255 && (high > 1 || high <= 0)) {
+        if (!levels || (low >= 0 && high <= 255 && (high > 1 || high <= 0))) {
             return List.of();
         }
         String range = clips + " has floats from " + low + " to " + high + ", but pixels go from 0 to 255; ";

@@ -45,6 +45,7 @@ import tessera.nn.videomae.VideoMaeNames;
 import tessera.tensor.Patches;
 import tessera.tensor.Scope;
 import tessera.tensor.Tensor;
+import tessera.tensor.io.Printable;
 import tessera.tensor.io.SafetensorsShards;
 
 /** {@code tessera import}: a public checkpoint as a student. */
@@ -70,6 +71,11 @@ final class ImportCheckpoint extends ToolCommand {
     private static final List<String> STLT_TELLS = List.of("--size", "--dim", "--depth", "--pixels");
 
     private static final int STLT_HEADS = 8;
+    /** What a model of pretraining has and nobody misses in a student. */
+    private static final List<String> BESIDE = List.of("decoder.", "encoder_to_decoder.", "mask_token");
+    /** Weights that a note names. */
+    private static final int SHOWN = 4;
+
     /** Labels of one of several heads. */
     private static final Pattern NAMED = Pattern.compile("([A-Za-z][\\w-]*)=(.+)");
 
@@ -130,8 +136,8 @@ final class ImportCheckpoint extends ToolCommand {
             names = "--pixels",
             paramLabel = "N",
             description =
-                    "Height and width of the input. Default: 14 patches, which are 224 pixels, or 56 cells of a heat"
-                            + " map")
+                    "Height and width of the input. Default: 14 patches (16 of 14 pixels), which are 224 pixels, or 56"
+                            + " cells of a heat map")
     private @Nullable Integer pixels;
 
     /** Whose names the written file has. */
@@ -199,7 +205,7 @@ final class ImportCheckpoint extends ToolCommand {
     private SwinConfig swin(Source checkpoint) {
         SwinConfig config = swinConfig(checkpoint);
         SwinArchitecture architecture = new SwinArchitecture();
-        Map<String, Tensor> translated = SwinNames.translate(checkpoint.weights);
+        Map<String, Tensor> translated = PublishedHead.single(SwinNames.translate(checkpoint.weights));
         Map<String, Tensor> weights = fit(architecture, translated, config);
         Params params = Params.from(Device.cpu(), DType.F32, weights);
         try (SwinModel model = new SwinModel(params, config, 0)) {
@@ -208,7 +214,9 @@ final class ImportCheckpoint extends ToolCommand {
                 requireFinite(weights);
                 SwinNames.writeForTorchvision(out, weights, config);
             } else {
-                save(params, model.config(), heads(translated, checkpoint.metadata, config.featureWidth(), null));
+                PublishedHead heads = heads(translated, checkpoint.metadata, config.featureWidth(), null);
+                save(params, model.config(), heads);
+                tellLeft(translated.keySet(), architecture, heads);
             }
         }
         return config;
@@ -251,7 +259,9 @@ final class ImportCheckpoint extends ToolCommand {
         Params params = Params.from(Device.cpu(), DType.F32, weights);
         try (StltModel model = new StltModel(params, config)) {
             params.finish(name -> !architecture.keeps(name));
-            save(params, model.config(), heads(weights, checkpoint.metadata, config.featureWidth(), null));
+            PublishedHead heads = heads(weights, checkpoint.metadata, config.featureWidth(), null);
+            save(params, model.config(), heads);
+            tellLeft(weights.keySet(), architecture, heads);
         }
         return config;
     }
@@ -295,7 +305,7 @@ final class ImportCheckpoint extends ToolCommand {
     private VideoMaeConfig videoMae(Source source) {
         refuseTorchvision("a VideoMAE");
         boolean huggingFace = VideoMaeNames.areTransformers(source.weights.keySet());
-        Map<String, Tensor> translated = VideoMaeNames.translate(source.weights);
+        Map<String, Tensor> translated = PublishedHead.single(VideoMaeNames.translate(source.weights));
         VideoMaeConfig config;
         Map<String, Tensor> found;
         PublishedConfig described = null;
@@ -323,7 +333,8 @@ final class ImportCheckpoint extends ToolCommand {
             }
         }
         PublishedHead heads = heads(found, source.metadata, config.featureWidth(), described);
-        Map<String, Tensor> weights = fit(new VideoMaeArchitecture(), found, config);
+        VideoMaeArchitecture architecture = new VideoMaeArchitecture();
+        Map<String, Tensor> weights = fit(architecture, found, config);
         if (!config.meanPooling()) {
             weights = new LinkedHashMap<>(weights);
             weights.keySet().removeIf(name -> name.startsWith("fc_norm."));
@@ -338,6 +349,7 @@ final class ImportCheckpoint extends ToolCommand {
         try (VideoMaeClassifier model = new VideoMaeClassifier(params, config, 0)) {
             params.finish(name -> !name.startsWith("encoder.") && !name.startsWith("fc_norm."));
             save(params, model.config(), heads);
+            tellLeft(found.keySet(), architecture, heads);
         }
         return config;
     }
@@ -351,6 +363,21 @@ final class ImportCheckpoint extends ToolCommand {
                     + (channels == 1 ? " channel" : " channels") + " alone"
                     + (channels == 1 ? ", not for one of grey pictures, which nothing here shows it" : "")
                     + "; --modality " + seen + " says so");
+        }
+    }
+
+    /** Notes what else the file holds, such as a head of several layers, for who expects it in the student. */
+    private void tellLeft(Set<String> found, Architecture architecture, PublishedHead heads) {
+        List<String> left = found.stream()
+                .filter(name -> !architecture.keeps(name)
+                        && !heads.knows(name)
+                        && BESIDE.stream().noneMatch(name::startsWith))
+                .map(Printable::line)
+                .toList();
+        if (!left.isEmpty()) {
+            String more = left.size() > SHOWN ? " and " + (left.size() - SHOWN) + " more" : "";
+            notes.add("left, as a student has no place for it: "
+                    + String.join(", ", left.subList(0, Math.min(SHOWN, left.size()))) + more);
         }
     }
 

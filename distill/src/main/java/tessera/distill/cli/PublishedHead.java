@@ -15,6 +15,7 @@ import java.util.stream.IntStream;
 import org.jspecify.annotations.Nullable;
 import tessera.nn.CheckpointException;
 import tessera.nn.ModelHeads;
+import tessera.nn.WeightNames;
 import tessera.nn.inference.Head;
 import tessera.tensor.Tensor;
 
@@ -31,6 +32,8 @@ record PublishedHead(ModelHeads labels, Map<String, Tensor> weights, List<String
 
     /** A model that answers several questions, or one of a name, has {@code heads.verb.weight} and the like. */
     private static final Pattern TASK = Pattern.compile("heads\\.([^.]+)\\.weight");
+    /** A layer of a head that is a sequence. */
+    private static final Pattern LAYER = Pattern.compile("(head\\.\\d+)\\..*");
     /** The head of a fine-tuned model, and that of MM-CDFSL's first stage, whose second has it too but never trains it. */
     private static final String HEAD = "head";
 
@@ -108,6 +111,34 @@ record PublishedHead(ModelHeads labels, Map<String, Tensor> weights, List<String
                 .forEach(other ->
                         put(kept, other, ModelHeads.weight(other).replaceFirst("\\.weight$", ""), weights, width));
         return new PublishedHead(new ModelHeads(labels), kept, named ? List.of() : List.of(name));
+    }
+
+    /**
+     * Weights in which a head that is one linear layer of a sequence, as people put it behind a dropout ({@code head.1.weight}), has the name of
+     * a single one; the same map where there is none.
+     */
+    static Map<String, Tensor> single(Map<String, Tensor> weights) {
+        SortedSet<String> layers = new TreeSet<>();
+        weights.keySet().forEach(each -> {
+            Matcher layer = LAYER.matcher(each);
+            if (layer.matches()) {
+                layers.add(layer.group(1));
+            }
+        });
+        Tensor weight = layers.size() == 1 ? weights.get(layers.getFirst() + ".weight") : null;
+        return weight == null || weight.rank() != 2 || weights.containsKey(HEAD + ".weight")
+                ? weights
+                : WeightNames.renamed(
+                        weights,
+                        name -> name.startsWith(layers.getFirst() + ".")
+                                ? HEAD + name.substring(layers.getFirst().length())
+                                : name);
+    }
+
+    /** Whether a weight is of a head that was taken, or of one that is left on purpose. */
+    boolean knows(String weight) {
+        boolean single = weight.equals(HEAD + ".weight") || weight.equals(HEAD + ".bias");
+        return weight.startsWith("head_") || (!weights.isEmpty() && (single || ModelHeads.isHead(weight)));
     }
 
     /** Heads that have names in the checkpoint, of which it does not say what their classes are called. */

@@ -2,6 +2,7 @@ package tessera.distill.cli;
 
 import java.util.LinkedHashMap;
 import java.util.Map;
+import java.util.Set;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import org.jspecify.annotations.Nullable;
@@ -33,8 +34,8 @@ record PublishedVideoMae(
     private static final int SMALL = 384;
 
     private static final int CONVERTERS_HEADS = 16;
-    /** Whose 16 heads have 80 numbers each. */
-    private static final int HUGE = 1280;
+    /** Widths whose 16 heads have other numbers of values: ViT-H and VideoMAE V2's ViT-g. */
+    private static final Set<Integer> SIXTEEN_HEADS = Set.of(1280, 1408);
 
     /** What the original code adds to variances, transformers to those of the blocks by default, and PyTorch where nobody says. */
     private static final double ORIGINAL_EPS = 1e-6;
@@ -116,7 +117,8 @@ record PublishedVideoMae(
         requireOfWeights("tubelet_size", tubelet);
         requireOfWeights("num_channels", embedding.size(1));
         Integer told = told("image_size", "img_size");
-        int side = asked.pixels() != null ? asked.pixels() : told != null ? told : GRID * patch;
+        int grid = patch == 14 ? 16 : GRID; // of 224 pixels in both
+        int side = asked.pixels() != null ? asked.pixels() : told != null ? told : grid * patch;
         if (side < patch || side % patch != 0) {
             String source =
                     asked.pixels() == null && described != null ? described.file() + ": image_size" : "--pixels";
@@ -216,8 +218,8 @@ record PublishedVideoMae(
             return SizeOptions.made(dim, depth, heads); // options that contradict it are refused
         }
         if (heads == null) {
-            heads = width == HUGE
-                    ? Integer.valueOf(HUGE / 80)
+            heads = SIXTEEN_HEADS.contains(width)
+                    ? Integer.valueOf(16)
                     : width % HEAD_WIDTH == 0 ? Integer.valueOf(width / HEAD_WIDTH) : null;
         }
         return asked.size().size(dim == null ? width : dim, depth == null ? blocks() : depth, heads);
@@ -230,6 +232,12 @@ record PublishedVideoMae(
     }
 
     private void requireKnown() {
+        Tensor positions =
+                weights.get("encoder.pos_embed"); // the sines of every model here are left by their translation
+        if (positions != null) {
+            throw new CheckpointException("it has learned positions (pos_embed " + positions.describe()
+                    + ") but models here have sines; pass a VideoMAE as it was published");
+        }
         if (described == null) {
             return;
         }

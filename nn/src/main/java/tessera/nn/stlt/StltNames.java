@@ -1,6 +1,5 @@
 package tessera.nn.stlt;
 
-import java.util.LinkedHashMap;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Set;
@@ -27,9 +26,7 @@ public final class StltNames {
      * classifiers.VERB.weight} become heads {@code heads.verb.weight}. The tensors are the same.
      */
     public static Map<String, Tensor> translate(Map<String, Tensor> checkpoint) {
-        Map<String, Tensor> result = new LinkedHashMap<>();
-        checkpoint.forEach((name, tensor) -> result.put(head(WeightNames.unwrapped(name)), tensor));
-        return result;
+        return WeightNames.renamed(checkpoint, name -> head(WeightNames.unwrapped(name)));
     }
 
     private static String head(String name) {

@@ -9,6 +9,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
+import java.util.Optional;
 import java.util.Set;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
@@ -26,10 +27,9 @@ import tessera.tensor.io.StoredType;
 
 /**
  * Names of public Swin3D checkpoints. Tessera's are torchvision's; the original code's ({@code backbone.layers.0.blocks.1.*}, {@code classifiers.VERB.*}), several heads in
- * the place of torchvision's one ({@code head.verb.*}, {@code head_verb.*}), and those that training frameworks make of either ({@code module.}, {@code _orig_mod.}) are translated.
+ * the place of torchvision's one ({@code head.verb.*}, {@code head_verb.*}), and what training frameworks ({@code module.}, {@code _orig_mod.}) or whatever else holds the model put before either, are translated.
  */
 public final class SwinNames {
-    private static final Pattern BACKBONE = Pattern.compile("^(?:backbone\\.)+");
     private static final Pattern BLOCK = Pattern.compile("layers\\.(\\d+)\\.blocks\\.(\\d+)\\.(.*)");
     private static final Pattern MERGING = Pattern.compile("layers\\.(\\d+)\\.downsample\\.(.*)");
     private static final Pattern HEAD = Pattern.compile("(?:cls_head\\.fc_cls|heads\\.[^.]+)\\.(weight|bias)");
@@ -51,19 +51,25 @@ public final class SwinNames {
     /**
      * A checkpoint under Tessera's names, without the matrices of relative positions, which follow from the window. The tensors are
      * the same ones.
+     *
+     * @throws CheckpointException if the file holds several models, or two weights of one name
      */
     public static Map<String, Tensor> translate(Map<String, Tensor> checkpoint) {
-        Map<String, Tensor> result = new LinkedHashMap<>();
-        checkpoint.forEach((name, tensor) -> {
-            if (!name.endsWith(INDEX)) {
-                result.put(translate(name), tensor);
-            }
-        });
-        return result;
+        Map<String, Tensor> named = WeightNames.renamed(checkpoint, WeightNames::unwrapped);
+        String prefix = WeightNames.prefix(named.keySet(), SwinNames::before);
+        Map<String, Tensor> weights = new LinkedHashMap<>(named);
+        weights.keySet().removeIf(name -> name.endsWith(INDEX));
+        return WeightNames.renamed(
+                weights, name -> translate(name.startsWith(prefix) ? name.substring(prefix.length()) : name));
     }
 
-    private static String translate(String given) {
-        String name = BACKBONE.matcher(WeightNames.unwrapped(given)).replaceFirst("");
+    /** What stands before the patch embedding: the original code's {@code backbone.}, or whatever else holds the model. */
+    private static Optional<String> before(String name) {
+        String prefix = name.endsWith(PATCH_WEIGHT) ? name.substring(0, name.length() - PATCH_WEIGHT.length()) : null;
+        return Optional.ofNullable(prefix).filter(each -> each.isEmpty() || each.endsWith("."));
+    }
+
+    private static String translate(String name) {
         Matcher block = BLOCK.matcher(name);
         if (block.matches()) {
             String rest =

@@ -1,15 +1,18 @@
 package tessera.nn.videomae;
 
+import static tessera.nn.WeightNames.renamed;
+
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.Set;
-import java.util.TreeSet;
-import java.util.function.UnaryOperator;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import org.jspecify.annotations.Nullable;
+import tessera.kernels.DType;
+import tessera.kernels.Device;
 import tessera.nn.CheckpointException;
 import tessera.nn.WeightNames;
 import tessera.tensor.Autograd;
@@ -29,29 +32,75 @@ public final class VideoMaeNames {
     /** What a fine-tuned model of the original code, which has no decoder, calls its encoder's parts. */
     private static final List<String> PARTS = List.of("patch_embed.", "blocks.", "norm.", "pos_embed", "cls_token");
 
+    private static final String POSITIONS = ENCODER + "pos_embed";
+    /** How far bf16 rounds sines. */
+    private static final double ROUNDED = 1 / 256.0;
+
     private VideoMaeNames() {}
 
     /**
      * Names as the original code has them, whatever wrote the file: Hugging Face names, with {@code videomae.} or as the bare base
      * model has them, are mapped and their separate query, key and value weights joined; a fine-tuned model gets the {@code
-     * encoder.} that it lacks; from either, what frameworks put around a model is removed ({@link WeightNames}), and so is whatever
-     * else stands before the only patch embedding. New tensors belong to the innermost open scope.
+     * encoder.} that it lacks, and so does one under the names of OpenMMLab's code, whose table of sines is left; from each, what
+     * frameworks put around a model is removed ({@link WeightNames}), and so is whatever else stands before the only patch embedding.
+     * New tensors belong to the innermost open scope.
      *
      * @return the input itself if there is nothing to translate
      * @throws CheckpointException if the file holds several models, two weights of one name, or a part of query, key and value
      */
     public static Map<String, Tensor> translate(Map<String, Tensor> checkpoint) {
-        Map<String, Tensor> named = renamed(checkpoint, WeightNames::unwrapped);
-        String prefix = prefix(named.keySet());
+        Map<String, Tensor> named = renamed(checkpoint, name -> openMmlab(WeightNames.unwrapped(name)));
+        String prefix = WeightNames.prefix(named.keySet(), VideoMaeNames::before);
         if (!prefix.isEmpty()) {
             named = renamed(named, name -> name.startsWith(prefix) ? name.substring(prefix.length()) : name);
         }
         if (named.keySet().stream().anyMatch(VideoMaeNames::isHuggingFace)) {
             return fromHuggingFace(renamed(named, VideoMaeNames::withoutModel));
         }
-        return named.containsKey(PATCH_WEIGHT)
-                ? renamed(named, name -> PARTS.stream().anyMatch(name::startsWith) ? ENCODER + name : name)
-                : named;
+        return withoutSines(
+                named.containsKey(PATCH_WEIGHT)
+                        ? renamed(named, name -> PARTS.stream().anyMatch(name::startsWith) ? ENCODER + name : name)
+                        : named);
+    }
+
+    /** The original code's names of what OpenMMLab's code, which has the same models, builds of layers of its own. */
+    private static String openMmlab(String name) {
+        return name.replaceFirst("(^|\\.)patch_embed\\.projection\\.", "$1patch_embed.proj.")
+                .replaceFirst("\\.mlp\\.layers\\.0\\.0\\.", ".mlp.fc1.")
+                .replaceFirst("\\.mlp\\.layers\\.1\\.", ".mlp.fc2.")
+                .replaceFirst("^cls_head\\.fc_cls\\.", "head.");
+    }
+
+    /** Without a table of positions that is the one that every model here has; one that was learned stays. */
+    private static Map<String, Tensor> withoutSines(Map<String, Tensor> named) {
+        Tensor table = named.get(POSITIONS);
+        if (table == null || !isSines(table)) {
+            return named;
+        }
+        Map<String, Tensor> rest = new LinkedHashMap<>(named);
+        rest.remove(POSITIONS);
+        return rest;
+    }
+
+    private static boolean isSines(Tensor table) {
+        if (table.rank() != 3
+                || table.size(0) != 1
+                || table.shape().count() == 0
+                || table.dtype() == DType.I32
+                || table.dtype() == DType.U8) {
+            return false;
+        }
+        float[] given = table.toFloats();
+        try (Tensor own = SinePositions.table(
+                Device.cpu(), DType.F32, Math.toIntExact(table.size(1)), Math.toIntExact(table.size(2)))) {
+            float[] sines = own.toFloats();
+            for (int i = 0; i < sines.length; i++) {
+                if (!(Math.abs(given[i] - sines[i]) <= ROUNDED)) {
+                    return false;
+                }
+            }
+        }
+        return true;
     }
 
     /** Whether weights have the names of Hugging Face's transformers, whatever stands before them. */
@@ -59,35 +108,13 @@ public final class VideoMaeNames {
         return names.stream().anyMatch(name -> name.endsWith(HF_PATCH + "weight"));
     }
 
-    private static Map<String, Tensor> renamed(Map<String, Tensor> weights, UnaryOperator<String> rule) {
-        if (weights.keySet().stream().allMatch(name -> rule.apply(name).equals(name))) {
-            return weights;
-        }
-        Map<String, Tensor> result = new LinkedHashMap<>();
-        weights.forEach((name, tensor) -> {
-            if (result.put(rule.apply(name), tensor) != null) {
-                throw new CheckpointException("the checkpoint holds the weight " + rule.apply(name)
-                        + " twice, under different prefixes; keep one model in it");
-            }
-        });
-        return result;
-    }
-
-    /** What stands before the words of either naming, the same for all weights of a model. */
-    private static String prefix(Set<String> names) {
-        Set<String> found = new TreeSet<>();
-        for (String name : names) {
-            if (name.endsWith(PATCH_WEIGHT)) {
-                found.add(before(name, PATCH_WEIGHT, ENCODER));
-            } else if (name.endsWith(HF_PATCH + "weight")) {
-                found.add(before(name, HF_PATCH + "weight", HF_MODEL));
-            }
-        }
-        if (found.size() > 1 && !found.contains("")) {
-            throw new CheckpointException("the checkpoint holds " + found.size() + " models, under "
-                    + String.join(" and ", found) + "; keep one of them in it");
-        }
-        return found.isEmpty() ? "" : found.iterator().next();
+    /** What stands before the words of either naming. */
+    private static Optional<String> before(String name) {
+        return name.endsWith(PATCH_WEIGHT)
+                ? Optional.of(before(name, PATCH_WEIGHT, ENCODER))
+                : name.endsWith(HF_PATCH + "weight")
+                        ? Optional.of(before(name, HF_PATCH + "weight", HF_MODEL))
+                        : Optional.empty();
     }
 
     private static String before(String name, String patch, String inner) {
