@@ -70,6 +70,7 @@ fi
 
 work=$(mktemp -d "$out/.bundle.XXXXXX")
 trap 'rm -rf "$work"' EXIT
+trap 'exit 1' HUP INT TERM
 root=$work/tessera-bundle
 mkdir -p "$root"
 echo "linking a Java runtime ..." >&2
@@ -83,7 +84,7 @@ echo "linking a Java runtime ..." >&2
 mkdir "$root/lib"
 for jar in "$home"/src/test/target/*-tests.jar "$home"/src/test/target/bundle/*.jar "$home"/jmh/target/lib/*.jar; do
     case ${jar##*/} in
-        dnnl-* | ffmpeg-* | opencv-* | openblas-* | javacpp-* | archunit* | slf4j-* | jmh-core* | commons-math3* | jopt-simple*) continue ;;
+        dnnl-* | ffmpeg-* | opencv-* | openblas-* | javacpp-* | onnxruntime-* | archunit* | slf4j-* | jmh-core* | commons-math3* | jopt-simple*) continue ;;
     esac
     [ ! -e "$root/lib/${jar##*/}" ] || continue
     mkdir "$work/jar"
@@ -97,7 +98,7 @@ longest="CudaKernelsTest OpDevicesTest GpuBenchmarkTest CudaAttentionTest CudaMa
     CudaEnsembleTest CudaElementwiseTest CudaNormsTest"
 (cd "$home/src/test/java" && grep -rlE '@Tag\((FakeCuda\.TAG|"cuda")\)' tessera && echo tessera/kernels/cuda/CudaSourcesTest.java) |
     sort | while read -r file; do
-    ! grep -qE 'FakeCudaBuilder|kernels/src/main/cuda|SanitizedKernels' "$home/src/test/java/$file" || continue
+    ! grep -qE 'FakeCudaBuilder|kernels/src/main/cuda|SanitizedKernels|make\.sh' "$home/src/test/java/$file" || continue
     mode=plain
     ! grep -q 'Tag(FakeCuda.EXACT)' "$home/src/test/java/$file" || mode=exact
     class=$(echo "${file%.java}" | tr / .)
