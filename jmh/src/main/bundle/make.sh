@@ -98,6 +98,7 @@ mkdir -p "$home/jmh/target"
 mkdir -p "$out" 2>/dev/null && work=$(mktemp -d "$out/.bundle.$$.XXXXXX" 2>/dev/null) ||
     fail "--out $out cannot be written; name another folder"
 trap 'rm -rf "$work"' EXIT
+trap 'exit 1' HUP INT TERM
 # What runs left that were killed.
 for left in "$out"/.bundle.*.*; do
     maker=${left##*/.bundle.}
@@ -127,7 +128,7 @@ echo "linking a Java runtime ..." >&2
 mkdir "$root/lib"
 for jar in "$home"/src/test/target/*-tests.jar "$home"/src/test/target/bundle/*.jar "$home"/jmh/target/lib/*.jar; do
     case ${jar##*/} in
-        dnnl-* | ffmpeg-* | opencv-* | openblas-* | javacpp-* | archunit* | slf4j-* | jmh-core* | commons-math3* | jopt-simple*) continue ;;
+        dnnl-* | ffmpeg-* | opencv-* | openblas-* | javacpp-* | onnxruntime-* | archunit* | slf4j-* | jmh-core* | commons-math3* | jopt-simple*) continue ;;
     esac
     [ ! -e "$root/lib/${jar##*/}" ] || continue
     mkdir "$work/jar"
@@ -141,7 +142,7 @@ longest="CudaKernelsTest OpDevicesTest GpuBenchmarkTest CudaAttentionTest CudaMa
     CudaEnsembleTest CudaElementwiseTest CudaNormsTest"
 (cd "$home/src/test/java" && grep -rlE '@Tag\((FakeCuda\.TAG|"cuda")\)' tessera && echo tessera/kernels/cuda/CudaSourcesTest.java) |
     sort | while read -r file; do
-    ! grep -qE 'FakeCudaBuilder|kernels/src/main/cuda|SanitizedKernels' "$home/src/test/java/$file" || continue
+    ! grep -qE 'FakeCudaBuilder|kernels/src/main/cuda|SanitizedKernels|make\.sh' "$home/src/test/java/$file" || continue
     mode=plain
     ! grep -q 'Tag(FakeCuda.EXACT)' "$home/src/test/java/$file" || mode=exact
     class=$(echo "${file%.java}" | tr / .)

@@ -28,7 +28,7 @@ if [ "$left" -gt 3 ]; then
     timeout=
     command -v timeout >/dev/null 2>&1 && timeout="timeout -k 3 $left"
     # shellcheck disable=SC2086
-    $timeout "$java" $flags -Xmx3g -Dtessera.threads="$threads" $debug -cp "$here/lib/*" tessera.ParitySuite "$class" "$tests" \
+    $timeout "$java" "@$options" -Xmx3g -Dtessera.threads="$threads" $debug -cp "$here/lib/*" tessera.ParitySuite "$class" "$tests" \
         >>"$text" 2>&1 &
     pid=$!
     echo $pid >"$work/$pid.pid"

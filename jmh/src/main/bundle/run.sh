@@ -11,16 +11,16 @@
 #   --seconds N    how long all of it may take, which is obeyed; default: 200 for smoke, 420 for goals
 #   --only LIST    steps, separated by commas; smoke: parity, racecheck, synccheck, memcheck; goals: attention, products,
 #                  models, kernels, profile, settings, f32, rest
-#   --warm         beside the tests, PyTorch compiles what "goals" will ask it, and keeps that on the disk
-#   --tiny         benchmarks at small shapes, once, to see that all of it runs
+#   --warm         beside the tests, PyTorch compiles what "goals" will ask it, and keeps that on the disk; for smoke
+#   --tiny         benchmarks at small shapes, once, to see that all of it runs; for goals, and smoke with --warm
 #
 #   TESSERA_PYTHON     the Python that has torch, for the comparison with PyTorch, or none; default: python3
-#   TESSERA_JAVA_OPTS  more options for Java
+#   TESSERA_JAVA_OPTS  more options for Java, each with a blank in it in double quotes
 #
 # Results are renewed every few seconds and complete after every step, so a run that is cut short leaves what it has: of smoke
 # smoke.json, parity.txt and sanitizer.txt; of goals goals.json, goals.txt, peer.txt (what PyTorch complained of) and the tables
 # of what computes what. Nothing is written elsewhere but to the folder of temporary files. Exit code 0: everything ran and was
-# right; 1: something failed, was wrong or did not fit into the time; 2: a bad option, or no GPU that can be used.
+# right; 1: something failed, was wrong or did not fit into the time; 2: bad usage, or no GPU that can be used.
 set -u
 
 here=$(cd "$(dirname "$0")" && pwd -P)
@@ -29,51 +29,67 @@ seconds=
 only=
 tiny=
 warm=
-usage() {
-    echo "Usage: $0 smoke|goals [--out DIR] [--seconds N] [--only LIST] [--warm] [--tiny]" >&2
+fail() {
+    echo "run.sh: error: $1" >&2
     exit 2
 }
+
 what=${1:-}
 case $what in
-    smoke | goals) shift ;;
-    *) usage ;;
+    smoke) steps="parity racecheck synccheck memcheck" ;;
+    goals) steps="attention products models kernels profile settings f32 rest" ;;
+    *) fail "'$what' is no command; pass smoke, which tests, or goals, which measures" ;;
 esac
+shift
 while [ $# -gt 0 ]; do
     case $1 in
+        --out | --seconds | --only) [ -n "${2:-}" ] || fail "$1 needs a value; pass for example --out results --seconds 200" ;;
+    esac
+    case $1 in
         --out)
-            [ $# -ge 2 ] || usage
             out=$2
-            shift 2
+            shift
             ;;
         --seconds)
-            [ $# -ge 2 ] || usage
             seconds=$2
-            case $seconds in '' | *[!0-9]*) usage ;; esac
-            shift 2
+            shift
             ;;
         --only)
-            [ $# -ge 2 ] || usage
             only=$2
-            shift 2
-            ;;
-        --warm)
-            warm=yes
             shift
             ;;
-        --tiny)
-            tiny=--tiny
-            shift
-            ;;
-        *) usage ;;
+        --warm) warm=yes ;;
+        --tiny) tiny=--tiny ;;
+        *) fail "'$1' is unknown; pass --out DIR, --seconds N, --only LIST, --warm or --tiny" ;;
     esac
+    shift
 done
 [ -n "$seconds" ] || if [ "$what" = smoke ]; then seconds=200; else seconds=420; fi
-mkdir -p "$out" || exit 2
-out=$(cd "$out" && pwd -P)
-work=$(mktemp -d "${TMPDIR:-/tmp}/tessera-run.XXXXXX") || exit 2
+case $seconds in
+    0* | *[!0-9]* | ??????*) fail "--seconds is '$seconds'; pass a whole number from 1 to 99999" ;;
+esac
+case ,$only, in
+    ,,) ;;
+    *,,* | *[!a-z0-9,]*) fail "--only is '$only'; pass some of $steps, separated by commas" ;;
+esac
+for name in $(echo "$only" | tr , ' '); do
+    case " $steps " in *" $name "*) ;; *) fail "--only has '$name', no step of $what; pass some of $steps, separated by commas" ;; esac
+done
+[ "$what" = smoke ] || [ -z "$warm" ] || fail "--warm goes with smoke; leave it out, as goals lets PyTorch compile by itself"
+[ "$what" = goals ] || [ -n "$warm" ] || [ -z "$tiny" ] || fail "--tiny goes with goals, or with smoke --warm; leave it out"
+case $here in *:*) fail "the folder $here has a colon in its name, where Java ends the name of a folder; unpack elsewhere" ;; esac
+mkdir -p -- "$out" 2>/dev/null && [ -w "$out" ] || fail "$out cannot be made or written; pass another folder as --out"
+out=$(cd -- "$out" && pwd -P)
+work=$(mktemp -d "${TMPDIR:-/tmp}/tessera-run.XXXXXX") || fail "no folder of temporary files can be made; set TMPDIR to one that can be written"
 mkdir "$work/parity" "$work/benchmark" "$work/sanitizer"
 java=$here/runtime/bin/java
-flags="--enable-native-access=ALL-UNNAMED --add-modules=jdk.incubator.vector -Dtessera.cuda.cache=$work/cache ${TESSERA_JAVA_OPTS:-}"
+# What every Java is started with, in a file, where what holds a blank can be quoted.
+options=$work/options
+{
+    echo "--enable-native-access=ALL-UNNAMED --add-modules=jdk.incubator.vector"
+    printf '"-Dtessera.cuda.cache=%s"\n' "$(printf %s "$work/cache" | sed 's/[\\"]/\\&/g')"
+    printf '%s\n' "${TESSERA_JAVA_OPTS:-}"
+} >"$options"
 revision=$(cat "$here/revision" 2>/dev/null || echo unknown)
 cores=$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
 begun=$(date +%s)
@@ -91,10 +107,12 @@ say() {
     echo "[$(elapsed) s] $1"
 }
 
-# What goes in front of a command to end it after so many seconds, with code 124.
+# What goes in front of a command to end it after so many seconds, with code 124, and before the time of all is up.
 limit() {
     if command -v timeout >/dev/null 2>&1; then
-        echo "timeout -k 3 $(($1 > 1 ? $1 : 1))"
+        most=$(($(left) - 3))
+        most=$(($1 < most ? $1 : most))
+        echo "timeout -k 3 $((most > 1 ? most : 1))"
     fi
 }
 
@@ -198,13 +216,19 @@ step() {
 
 doctor() {
     # shellcheck disable=SC2046,SC2086
-    step $(limit 60) "$java" $flags -cp "$here/lib/*" tessera.distill.cli.Main doctor --json >"$work/doctor.part" 2>"$work/doctor.err" &&
-        mv "$work/doctor.part" "$work/doctor.json" || cat "$work/doctor.err"
+    step $(limit 60) "$java" "@$options" -cp "$here/lib/*" tessera.distill.cli.Main doctor --json >"$work/doctor.part" 2>"$work/doctor.err"
+    case $? in
+        0) mv "$work/doctor.part" "$work/doctor.json" ;;
+        124 | 137)
+            echo "run.sh: error: there was not the time to find the GPU; pass more than --seconds $seconds" >&2
+            exit 1
+            ;;
+        *) cat "$work/doctor.err" ;;
+    esac
     [ ! -s "$work/doctor.json" ] || sed 's/","/"\n"/g; s/^{//' "$work/doctor.json" | cut -c 1-400
     sed -n 's/.*"cuda": *"used: cuda:0 (\([^,"]*\).*/\1/p' "$work/doctor.json" >"$work/card" 2>/dev/null
     if ! grep -q '"cuda": *"used' "$work/doctor.json" 2>/dev/null; then
-        echo "run.sh: no GPU that can be used; doctor says above why" >&2
-        exit 2
+        fail "no GPU that can be used; doctor says above why"
     fi
 }
 
@@ -213,7 +237,7 @@ sanitize() {
     log=$work/sanitizer/$1.txt
     start=$(date +%s)
     # shellcheck disable=SC2046,SC2086
-    step $(limit $(($2 + 22))) "$sanitizer" --tool "$1" --target-processes all --print-limit 50 --report-api-errors no "$java" $flags -Xmx3g -Dtessera.threads=2 \
+    step $(limit $(($2 + 22))) "$sanitizer" --tool "$1" --target-processes all --print-limit 50 --report-api-errors no "$java" "@$options" -Xmx3g -Dtessera.threads=2 \
         -cp "$here/lib/*" tessera.kernels.SanitizedKernels "$2" >"$log" 2>&1
     code=$?
     errors=$(sed -n -e 's/.*ERROR SUMMARY: \([0-9]*\) error.*/\1/p' -e 's/.*RACECHECK SUMMARY: \([0-9]*\) hazard.*/\1/p' "$log" | tail -n 1)
@@ -234,7 +258,7 @@ smoke() {
     doctor
     if [ -n "$warm" ]; then
         # shellcheck disable=SC2046,SC2086
-        $(limit $(($(left) - 8))) "$java" $flags -Xmx3g -cp "$here/lib/*" tessera.jmh.gpu.GpuBenchmark --only warm \
+        $(limit $(($(left) - 8))) "$java" "@$options" -Xmx3g -cp "$here/lib/*" tessera.jmh.gpu.GpuBenchmark --only warm \
             --out "$work/warm/results.json" --budget $(($(left) - 14)) --python "${TESSERA_PYTHON:-python3}" $tiny >"$work/warm.txt" 2>&1 &
         warming=$!
         echo $warming >"$work/$warming.pid"
@@ -259,7 +283,7 @@ smoke() {
         owner=$$
         threads=$((cores / jobs))
         deadline=$((begun + seconds - 8))
-        export java flags here work owner threads deadline
+        export java options here work owner threads deadline
         say "parity suite, $jobs classes at once${tools:+, beside it$tools}, $(left) s left"
         step suite
         say "parity suite has ended"
@@ -283,7 +307,7 @@ smoke() {
     done
     if wanted parity; then
         # shellcheck disable=SC2046,SC2086
-        $(limit 5) "$java" $flags -Xshare:auto -XX:TieredStopAtLevel=1 -cp "$here/lib/*" tessera.ParitySuite --digest "$work/parity" 7500 2>/dev/null ||
+        $(limit 5) "$java" "@$options" -Xshare:auto -XX:TieredStopAtLevel=1 -cp "$here/lib/*" tessera.ParitySuite --digest "$work/parity" 7500 2>/dev/null ||
             grep -hE '^(ENDED|### FAILED)' "$work"/parity/*.txt | head -c 7500
         parity | sed 's/,"classes":.*//; s/[{}"]//g; s/,/, /g; s/:/ /g; s/$/\n/'
         parity | grep -q '"classes_failed":0,' || failed=1
@@ -297,12 +321,12 @@ goals() {
     budget=$(($(left) - 6))
     say "goals, $budget s at most"
     : >"$out/goals.txt"
-    references=
-    [ -n "$tiny" ] || references="--references $here/references"
+    set --
+    [ -n "$tiny" ] || set -- --references "$here/references"
     # shellcheck disable=SC2046,SC2086
-    step $(limit $((budget + 3))) "$java" $flags -Xmx24g -cp "$here/lib/*" tessera.jmh.gpu.GpuBenchmark \
+    step $(limit $((budget + 3))) "$java" "@$options" -Xmx24g -cp "$here/lib/*" tessera.jmh.gpu.GpuBenchmark \
         --out "$work/benchmark/results.json" --budget "$((budget > 0 ? budget : 0))" --revision "$revision" \
-        --python "$python" $references ${only:+--only "$only"} $tiny >"$out/goals.txt" 2>&1 || failed=1
+        --python "$python" "$@" ${only:+--only "$only"} $tiny >"$out/goals.txt" 2>&1 || failed=1
     tail -c 10500 "$out/goals.txt"
 }
 

@@ -50,7 +50,8 @@ class GpuBenchmarkTest {
         assertTrue(attention.stream().allMatch(e -> is(e, "own_right", true) && is(e, "own_repeats", true)));
         assertEquals(
                 12, requireNonNull((List<?>) results.get("attention_providers")).size());
-        Pattern line = Pattern.compile("\\d+ (biased-)?(forward|backward) (\\d+) \\3 (8|16|80) (own|tall|wgmma|cudnn)");
+        Pattern line =
+                Pattern.compile("\\S+ \\d+ (biased-)?(forward|backward) (\\d+) \\3 (8|16|80) (own|tall|wgmma|cudnn)");
         List<String> table = Files.readAllLines(folder.resolve("deep/attention.providers")).stream()
                 .filter(text -> !text.startsWith("#"))
                 .toList();

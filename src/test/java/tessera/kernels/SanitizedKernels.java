@@ -183,14 +183,14 @@ public final class SanitizedKernels extends KernelParity {
     /** Has some of these shapes computed by kernels that are not usual, in processes that keep compiled kernels in a folder. */
     static void unusualAttention(Path cache) throws IOException {
         Files.writeString(cache.resolve("attention.providers"), """
-                80 forward 70 71 64 tall
-                80 forward 17 18 64 tall
-                80 forward 5 6 24 tall
-                90 biased-forward 70 70 32 wgmma
-                90 biased-backward 70 70 32 wgmma
-                90 biased-backward 17 17 32 wgmma
-                90 backward 70 70 80 wgmma
-                90 backward 5 5 80 wgmma
+                Fake 80 forward 70 71 64 tall
+                Fake 80 forward 17 18 64 tall
+                Fake 80 forward 5 6 24 tall
+                Fake 90 biased-forward 70 70 32 wgmma
+                Fake 90 biased-backward 70 70 32 wgmma
+                Fake 90 biased-backward 17 17 32 wgmma
+                Fake 90 backward 70 70 80 wgmma
+                Fake 90 backward 5 5 80 wgmma
                 """);
     }
 

@@ -1,17 +1,11 @@
 package tessera.kernels.cuda;
 
-import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 import static org.junit.jupiter.api.Assumptions.assumeFalse;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
-import java.io.IOException;
-import java.nio.file.Files;
-import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.List;
-import java.util.stream.Stream;
-import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
 import tessera.FakeCuda;
@@ -22,19 +16,6 @@ import tessera.natives.cuda.Nvrtc;
 class CudaSourcesTest {
     static List<String> sources() {
         return CudaCode.SOURCES;
-    }
-
-    @Test
-    void everySourceIsNamed() throws IOException {
-        try (Stream<Path> files = Files.list(Path.of("../../kernels/src/main/cuda"))) {
-            assertEquals(
-                    CudaCode.SOURCES,
-                    files.map(file -> file.getFileName().toString())
-                            .filter(file -> file.endsWith(".cu"))
-                            .map(file -> file.substring(0, file.length() - 3))
-                            .sorted()
-                            .toList());
-        }
     }
 
     @ParameterizedTest

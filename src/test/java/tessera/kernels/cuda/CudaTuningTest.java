@@ -16,6 +16,7 @@ import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
 import java.util.Random;
+import java.util.function.Supplier;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Tag;
@@ -207,6 +208,80 @@ class CudaTuningTest {
                 120,
                 OnHopper.class);
         assertTrue(output.contains("done"), output);
+    }
+
+    /** The same with GELU as training needs it: one kernel of our own, or a product and a pass. */
+    @Test
+    void geluInTrainingIsMeasuredToo() throws Exception {
+        String output = ChildJava.run(
+                cache,
+                List.of(
+                        "-Dtessera.cuda.dir=" + System.getProperty("tessera.cuda.dir"),
+                        "-Dtessera.cuda.cache=" + cache),
+                Map.of("TESSERA_FAKE_CAPABILITY", "90"),
+                120,
+                TrainingOnHopper.class);
+        assertTrue(output.contains("done"), output);
+    }
+
+    /** Products of a training step in a process whose device is a Hopper. */
+    static final class TrainingOnHopper {
+        private static final int M = 70;
+        private static final int N = 72;
+        private static final int K = 64;
+        private static final String VARIANT = "128x128t";
+
+        private final CudaTuningTest test = new CudaTuningTest();
+        private final Buffer x = test.normal(DType.BF16, M * K);
+        private final Buffer w = test.normal(DType.BF16, N * K);
+        private final Buffer bias = test.normal(DType.BF16, N);
+        private final Buffer z = test.normal(DType.BF16, M * N);
+        private final Buffer y = test.normal(DType.BF16, M * N);
+        private final Buffer slopes = test.normal(DType.BF16, M * K);
+
+        /** Runs them before and after the choice. */
+        public static void main(String[] args) {
+            TrainingOnHopper it = new TrainingOnHopper();
+            Matmul.GeluProducts products = matmul().geluProducts().orElseThrow();
+            CudaProduct.Key forward = it.chosen("_gelu_keep", () -> {
+                products.forward(new LinearShape(M, N, K), it.x, it.w, it.bias, it.z, it.y);
+                return it.test.values(it.y);
+            });
+            assertEquals(164, forward.epilogue());
+            CudaProduct.Key backward = it.chosen("_gelu_gradient", () -> {
+                products.backward(new LinearShape(M, N, K), it.y, it.w, it.slopes, it.x);
+                return it.test.values(it.x);
+            });
+            assertEquals(192, backward.epilogue());
+            System.out.println("done");
+        }
+
+        /** By our own kernel, where nothing was measured; then as was chosen. Returns the product that was measured. */
+        private CudaProduct.Key chosen(String kind, Supplier<double[]> product) {
+            String kernel = "product_" + VARIANT + kind;
+            FakeCuda.reset();
+            double[] expected = product.get();
+            assertEquals(1, FakeCuda.calls(kernel), "nobody has measured it");
+            CudaMatmul matmul = (CudaMatmul) matmul();
+            CudaProduct.Key key = matmul.computed().stream()
+                    .filter(one -> kind.equals("_gelu_keep") ? one.keeping() : one.gradient())
+                    .findFirst()
+                    .orElseThrow();
+            List<String> report = CudaTuning.products(device(), List.of(key), Duration.ofMinutes(1));
+            assertTrue(
+                    report.getFirst().matches(".*: apart [0-9.]+ us, " + VARIANT + " [0-9.]+ us; best .*"),
+                    report.toString());
+            CudaProductTable.Choice kept = CudaProductTable.read(device()).choice(key);
+            assertTrue(kept.apart() || VARIANT.equals(kept.own()), kept.toString());
+            for (CudaProductTable.Choice choice :
+                    List.of(CudaProductTable.Choice.APART, CudaProductTable.Choice.own(VARIANT))) {
+                FakeCuda.reset();
+                matmul.choose(key, choice);
+                Close.relative(product.get(), expected, 1.0 / 64, choice.toString());
+                assertEquals(choice.apart() ? 0 : 1, FakeCuda.calls(kernel), choice.toString());
+            }
+            return key;
+        }
     }
 
     /** Products in a process whose device is a Hopper. */

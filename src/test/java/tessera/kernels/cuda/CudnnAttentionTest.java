@@ -7,10 +7,14 @@ import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import java.io.File;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Random;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
+import java.util.concurrent.Future;
 import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
@@ -28,6 +32,7 @@ import tessera.kernels.DType;
 import tessera.kernels.Device;
 import tessera.kernels.Graph;
 import tessera.kernels.cpu.Elements;
+import tessera.natives.cuda.CudaDriver;
 
 /**
  * cuDNN as a provider of attention, on a fake that executes the graphs of operations as they are described and has engines that do
@@ -103,8 +108,24 @@ class CudnnAttentionTest {
         assertEquals(0, counts.get("own"), counts.toString());
     }
 
+    /**
+     * A virtual thread that waits for its turn, while another makes the plan or enqueues, may go on with another carrier, which has no
+     * context: here because each takes the context away from its carrier before others go on with it.
+     */
+    @Test
+    void virtualThreadsThatWaitForTheirTurnKeepTheContext() throws Exception {
+        Map<String, Integer> counts = run("virtual", "1", "1");
+        // Each but the three that made a plan, and the runs by which these were compared.
+        int calls = Calls.THREADS * Calls.RUNS * 2;
+        assertTrue(counts.get("cudnn") >= calls, counts.toString());
+        assertTrue(counts.get("own") < calls, counts.toString());
+    }
+
     /** Calls of one shape in a process of their own. */
     static final class Calls {
+        static final int THREADS = 8;
+        static final int RUNS = 10;
+
         private static final int BATCH = 2;
         private static final int HEADS = 3;
         private static final int ROWS = 35;
@@ -132,7 +153,7 @@ class CudnnAttentionTest {
          *
          * @param args the case, then settings of the fake
          */
-        public static void main(String[] args) {
+        public static void main(String[] args) throws Exception {
             FakeCuda.set("cudnn_heuristics", Long.parseLong(args[1]));
             FakeCuda.set("cudnn_fallback", Long.parseLong(args[2]));
             if (args.length > 3) {
@@ -149,6 +170,11 @@ class CudnnAttentionTest {
                 calls.computeAndCompare();
                 print("cudnn", cudnn() - cudnn);
                 print("own", own() - own);
+            } else if (args[0].equals("virtual")) {
+                FakeCuda.set("lazy", 0); // so that it takes long to enqueue, and others wait
+                calls.fromVirtualThreads();
+                print("cudnn", cudnn());
+                print("own", own());
             } else {
                 try (Graph graph = GPU.record(() -> calls.forward(GPU, calls.there, null))) {
                     print("cudnn-before", cudnn());
@@ -219,6 +245,38 @@ class CudnnAttentionTest {
             }
         }
 
+        @SuppressWarnings("ThreadPriorityCheck") // what is tested is that the carrier is given away
+        private void fromVirtualThreads() throws Exception {
+            List<Future<?>> all = new ArrayList<>();
+            try (ExecutorService threads = Executors.newVirtualThreadPerTaskExecutor()) {
+                for (int i = 0; i < THREADS; i++) {
+                    all.add(threads.submit(() -> {
+                        Map<String, Buffer> own = new HashMap<>(there);
+                        for (String result : List.of("out", "stats", "dqkv")) {
+                            Buffer like = requireNonNull(there.get(result));
+                            own.put(result, GPU.allocate(like.dtype(), like.length()));
+                        }
+                        for (int run = 0; run < RUNS; run++) {
+                            for (String result : List.of("out", "stats", "dqkv")) {
+                                GPU.kernels().elementwise().fill(requireNonNull(own.get(result)), 7);
+                            }
+                            CudaDriver.contextSetCurrent(0);
+                            Thread.yield();
+                            compute(GPU, own, true);
+                            CudaDriver.contextSetCurrent(0);
+                            Thread.yield();
+                            for (String result : List.of("out", "stats", "dqkv")) {
+                                compare(own, result);
+                            }
+                        }
+                    }));
+                }
+            }
+            for (Future<?> one : all) {
+                one.get();
+            }
+        }
+
         private void compute(Device device, Map<String, Buffer> buffers, boolean train) {
             forward(device, buffers, train ? buffers.get("stats") : null);
             if (train) {
@@ -253,8 +311,12 @@ class CudnnAttentionTest {
         }
 
         private void compare(String name) {
+            compare(there, name);
+        }
+
+        private void compare(Map<String, Buffer> buffers, String name) {
             Close.relative(
-                    values(requireNonNull(there.get(name))),
+                    values(requireNonNull(buffers.get(name))),
                     values(requireNonNull(here.get(name))),
                     BF16_TOLERANCE,
                     name);

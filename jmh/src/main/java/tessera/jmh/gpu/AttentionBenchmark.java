@@ -164,6 +164,7 @@ final class AttentionBenchmark {
         if (device.isHost()) {
             return 0;
         }
+        String card = device.name().strip().replaceAll("\\s+", "_");
         String capability = device.architecture().replace("sm_", "");
         int wrong = 0;
         Map<String, Found> own = child("own", Map.of(), deadline);
@@ -234,7 +235,7 @@ final class AttentionBenchmark {
                 askPeer(entry, direction, shape, deadline);
             }
             results.add("attention", entry);
-            String line = String.join(" ", capability, direction, "" + tokens, "" + tokens, "" + headDim);
+            String line = String.join(" ", card, capability, direction, "" + tokens, "" + tokens, "" + headDim);
             fastest.merge(line, chosen, (before, now) -> before.equals(now) ? now : "own");
             report(entry);
         }
@@ -298,9 +299,10 @@ final class AttentionBenchmark {
             Files.createDirectories(folder);
             String text = """
                 # Who computes bf16 attention fastest, as the kernel benchmark measured it. What is not listed is computed by our own kernels. A
-                # backward pass may be given to cudnn only where three runs gave the same bits. One line per shape: compute capability (major * 10
-                # + minor), forward or backward, biased-forward or biased-backward with a bias or regions, queries, keys, head dim, own, tall (ours by
-                # warps of 32 rows, forward), wgmma (ours by warpgroups where our usual ones are not) or cudnn
+                # backward pass may be given to cudnn only where three runs gave the same bits. One line per shape: card, compute capability (major
+                # * 10 + minor; other cards of it take the line where they have none), forward or backward, biased-forward or biased-backward with a
+                # bias or regions, queries, keys, head dim, own, tall (ours by warps of 32 rows, forward), wgmma (ours by warpgroups where our usual
+                # ones are not) or cudnn
                 """ + String.join("\n", table) + "\n";
             Files.writeString(results.beside("attention.providers"), text);
             String kept = System.getProperty("tessera.cuda.cache");

@@ -65,6 +65,11 @@ public final class GpuBenchmark {
 
     /** Measures, then exits. */
     public static void main(String[] args) {
+        // Where this process is ended from outside, those of its steps and PyTorch's would disturb what is measured
+        // next.
+        Runtime.getRuntime()
+                .addShutdownHook(new Thread(
+                        () -> ProcessHandle.current().descendants().forEach(ProcessHandle::destroyForcibly)));
         PrintWriter out = new PrintWriter(System.out, true, StandardCharsets.UTF_8);
         int code = run(List.of(args), out);
         out.flush();

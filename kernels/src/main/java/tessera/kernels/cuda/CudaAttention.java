@@ -142,13 +142,12 @@ final class CudaAttention implements Attention {
     }
 
     private boolean tall(AttentionShape shape) {
-        return tall || AttentionProviders.of(device.capability(), false, shape) == AttentionProviders.Provider.TALL;
+        return tall || AttentionProviders.of(device, false, shape) == AttentionProviders.Provider.TALL;
     }
 
     /** Whether warpgroups compute what they have not been measured to compute fastest in general. */
     private boolean warpgroups(boolean backward, AttentionShape shape) {
-        return warpgroups
-                || AttentionProviders.of(device.capability(), backward, shape) == AttentionProviders.Provider.WGMMA;
+        return warpgroups || AttentionProviders.of(device, backward, shape) == AttentionProviders.Provider.WGMMA;
     }
 
     /** The kernel that computes all gradients but that of a bias, or null. */

@@ -44,6 +44,7 @@ public final class CudaDevice extends Device {
     private final int ordinal;
     private final long context;
     private final String name;
+    private final String card;
     private final long totalMemory;
     private final int multiprocessors;
     private final int capability;
@@ -62,6 +63,7 @@ public final class CudaDevice extends Device {
     private CudaDevice(int ordinal, int handle) {
         this.ordinal = ordinal;
         this.name = CudaDriver.deviceName(handle);
+        this.card = name.strip().replaceAll("\\s+", "_");
         this.totalMemory = CudaDriver.deviceTotalMemory(handle);
         this.multiprocessors = CudaDriver.deviceAttribute(CudaDriver.ATTRIBUTE_MULTIPROCESSORS, handle);
         this.capability = capability(handle);
@@ -177,6 +179,11 @@ public final class CudaDevice extends Device {
     @Override
     public String name() {
         return name;
+    }
+
+    /** The name as one word, by which tables of what was measured know a card. */
+    String card() {
+        return card;
     }
 
     /** Bytes of device memory, used or not. */

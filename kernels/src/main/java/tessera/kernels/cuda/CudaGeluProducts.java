@@ -8,8 +8,12 @@ import tessera.kernels.Matmul.Epilogue;
 import tessera.kernels.Matmul.GeluProducts;
 import tessera.kernels.Matmul.LinearShape;
 import tessera.kernels.Matmul.MatmulShape;
+import tessera.natives.cuda.CublasLt;
 
-/** Products with GELU in one pass by {@link CudaHopperProducts} where it can, else in two. Thread-safe. */
+/**
+ * Products with GELU in one pass by {@link CudaHopperProducts} where it can and was not measured to be slower, else in two.
+ * Thread-safe.
+ */
 final class CudaGeluProducts implements GeluProducts {
     private final CudaMatmul matmul;
     private final CudaHopperProducts hopper;
@@ -25,12 +29,20 @@ final class CudaGeluProducts implements GeluProducts {
     public void forward(LinearShape linear, Buffer x, Buffer weight, @Nullable Buffer bias, Buffer z, Buffer y) {
         MatmulShape shape = MatmulShape.of(false, true, linear.m(), linear.n(), linear.k());
         Epilogue epilogue = new Epilogue(bias, null, Activation.GELU);
-        if (CudaHopperProducts.able(shape, x, weight, epilogue, y) && CudaHopperProducts.aligned(z)) {
+        int kind = CublasLt.EPILOGUE_GELU_AUX + (bias == null ? 0 : CublasLt.EPILOGUE_BIAS);
+        if (CudaHopperProducts.able(shape, x, weight, epilogue, y)
+                && CudaHopperProducts.aligned(z)
+                && matmul.own(matmul.key(shape, kind, x, weight, epilogue, y)) != null) {
             hopper.runKeeping(shape, x, weight, bias, z, y);
         } else {
-            matmul.matmul(shape, x, weight, Epilogue.bias(bias), z);
-            elementwise.unary(UnaryOp.GELU, z, y);
+            forwardApart(shape, x, weight, bias, z, y);
         }
+    }
+
+    /** The forward pass in two passes, {@code y [m, n] = GELU(z)} of {@code z = x W^T + bias}. */
+    void forwardApart(MatmulShape shape, Buffer x, Buffer weight, @Nullable Buffer bias, Buffer z, Buffer y) {
+        matmul.matmul(shape, x, weight, Epilogue.bias(bias), z);
+        elementwise.unary(UnaryOp.GELU, z, y);
     }
 
     @Override
@@ -38,11 +50,18 @@ final class CudaGeluProducts implements GeluProducts {
         MatmulShape shape = MatmulShape.of(false, false, linear.m(), linear.k(), linear.n());
         // Rows of the weight are read in pieces too: as able() asks of a transposed one with as many columns.
         MatmulShape rows = MatmulShape.of(false, true, linear.m(), linear.k(), linear.n());
-        if (CudaHopperProducts.able(rows, dy, weight, new Epilogue(null, z, Activation.NONE), dz)) {
+        Epilogue epilogue = new Epilogue(null, z, Activation.NONE);
+        if (CudaHopperProducts.able(rows, dy, weight, epilogue, dz)
+                && matmul.own(matmul.key(shape, CublasLt.EPILOGUE_DGELU, dy, weight, epilogue, dz)) != null) {
             hopper.runGradient(shape, dy, weight, z, dz);
         } else {
-            matmul.matmul(shape, dy, weight, Epilogue.NONE, dz);
-            elementwise.unaryBackward(UnaryOp.GELU, z, dz, dz);
+            backwardApart(shape, dy, weight, z, dz);
         }
+    }
+
+    /** The backward pass in two passes, {@code dz [m, n] = (dY W) GELU'(z)}. */
+    void backwardApart(MatmulShape shape, Buffer dy, Buffer weight, Buffer z, Buffer dz) {
+        matmul.matmul(shape, dy, weight, Epilogue.NONE, dz);
+        elementwise.unaryBackward(UnaryOp.GELU, z, dz, dz);
     }
 }

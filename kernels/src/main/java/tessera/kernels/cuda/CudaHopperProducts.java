@@ -89,6 +89,9 @@ final class CudaHopperProducts {
             new Variant("128x128tx6", 128, 128, 6, 2, false, 6),
             new Variant("128x128t", 128, 128, 5, 2, false, 0));
 
+    /** The one that has kernels for GELU in training. */
+    private static final Variant FOR_TRAINING = VARIANTS.getLast();
+
     private final CudaDevice device;
     private final CudaModule module;
     private volatile @Nullable Boolean loaded;
@@ -110,22 +113,24 @@ final class CudaHopperProducts {
         return device.capability() == CAPABILITY && able(shape, a, b, epilogue, c) && loaded();
     }
 
-    /** The variants that can compute a shape. */
-    Stream<Variant> variants(MatmulShape shape, boolean addend) {
-        return VARIANTS.stream().filter(variant -> variant.able(shape, addend));
+    /** The variants that can compute a product that can be computed here. */
+    static Stream<Variant> variants(CudaProduct.Key key) {
+        return key.keeping() || key.gradient()
+                ? Stream.of(FOR_TRAINING)
+                : VARIANTS.stream().filter(variant -> variant.able(key.shape(), key.addend()));
     }
 
     /**
-     * The variant for a shape that nobody has measured; none where the library had better compute it.
-     *
-     * @param gelu whether exact GELU follows, for which the library needs a pass of ours
+     * The variant for a product that nobody has measured; none where the library had better compute it. For exact GELU that needs a pass
+     * of ours.
      */
-    Optional<Variant> choice(MatmulShape shape, boolean gelu, boolean addend) {
+    Optional<Variant> choice(CudaProduct.Key key) {
         String wanted = System.getProperty(PROPERTY, "");
-        boolean faster = gelu || shape.k() <= (addend ? SMALL_K_WITH_ADDEND : SMALL_K);
-        return wanted.equals("own") || (!wanted.equals("library") && faster)
-                ? Optional.of(variant(shape))
-                : Optional.empty();
+        boolean faster = key.gelu() || key.shape().k() <= (key.addend() ? SMALL_K_WITH_ADDEND : SMALL_K);
+        if (!wanted.equals("own") && (wanted.equals("library") || !faster)) {
+            return Optional.empty();
+        }
+        return Optional.of(key.keeping() || key.gradient() ? FOR_TRAINING : variant(key.shape()));
     }
 
     /** Whether what was loaded was compiled for this very capability; kernels for Hopper are in no other. */
@@ -186,18 +191,16 @@ final class CudaHopperProducts {
 
     /** {@code z = x W^T + bias} and {@code y = GELU(z)} of what {@link #able} accepts, without gaps. */
     void runKeeping(MatmulShape shape, Buffer x, Buffer weight, @Nullable Buffer bias, Buffer z, Buffer y) {
-        Variant variant = VARIANTS.getLast();
-        CudaLaunch launch = begin(variant, "_gelu_keep", shape, x)
-                .matrix(weight, shape.n(), shape.k(), shape.ldb(), variant.columns);
-        enqueue(launch.buffers(bias, null, y, z), variant, shape, false);
+        CudaLaunch launch = begin(FOR_TRAINING, "_gelu_keep", shape, x)
+                .matrix(weight, shape.n(), shape.k(), shape.ldb(), FOR_TRAINING.columns);
+        enqueue(launch.buffers(bias, null, y, z), FOR_TRAINING, shape, false);
     }
 
     /** {@code dz = (dY W) GELU'(z)} for {@code dY [m, k]}, {@code W [k, n]} and {@code z [m, n]}, without gaps. */
     void runGradient(MatmulShape shape, Buffer dy, Buffer weight, Buffer z, Buffer dz) {
-        Variant variant = VARIANTS.getLast();
-        CudaLaunch launch =
-                begin(variant, "_gelu_gradient", shape, dy).matrix(weight, shape.k(), shape.n(), shape.ldb(), DEPTH);
-        enqueue(launch.buffers(null, z, dz, null), variant, shape, false);
+        CudaLaunch launch = begin(FOR_TRAINING, "_gelu_gradient", shape, dy)
+                .matrix(weight, shape.k(), shape.n(), shape.ldb(), DEPTH);
+        enqueue(launch.buffers(null, z, dz, null), FOR_TRAINING, shape, false);
     }
 
     // In the order of struct ProductArgs.

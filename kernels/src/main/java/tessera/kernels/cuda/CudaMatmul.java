@@ -96,22 +96,24 @@ final class CudaMatmul implements Matmul {
         if (!hopper.takes(shape, a, b, epilogue, c)) {
             return null;
         }
-        CudaProduct.Key key = key(shape, kind(epilogue), a, b, epilogue, c);
+        return own(key(shape, kind(epilogue), a, b, epilogue, c));
+    }
+
+    /** The same of a product that kernels of our own can compute. */
+    CudaHopperProducts.@Nullable Variant own(CudaProduct.Key key) {
         Optional<CudaHopperProducts.Variant> known = owns.get(key);
         if (known == null) {
-            known = own(key);
+            CudaProductTable.Choice choice = table().choice(key);
+            known = choice.known() ? own(key, choice) : hopper.choice(key);
             owns.put(key, known);
         }
         return known.orElse(null);
     }
 
-    private Optional<CudaHopperProducts.Variant> own(CudaProduct.Key key) {
-        CudaProductTable.Choice choice = table().choice(key);
-        return choice.known()
-                ? hopper.variants(key.shape(), key.addend())
-                        .filter(variant -> variant.name().equals(choice.own()))
-                        .findFirst()
-                : hopper.choice(key.shape(), key.gelu(), key.addend());
+    private static Optional<CudaHopperProducts.Variant> own(CudaProduct.Key key, CudaProductTable.Choice choice) {
+        return CudaHopperProducts.variants(key)
+                .filter(variant -> variant.name().equals(choice.own()))
+                .findFirst();
     }
 
     /** The epilogue in terms of the library, exact GELU among them though it has another. */
@@ -199,7 +201,8 @@ final class CudaMatmul implements Matmul {
         }
     }
 
-    private CudaProduct.Key key(MatmulShape shape, int kind, Buffer a, Buffer b, Epilogue epilogue, Buffer c) {
+    /** What a product is known by; {@code kind} is its epilogue in terms of the library. */
+    CudaProduct.Key key(MatmulShape shape, int kind, Buffer a, Buffer b, Epilogue epilogue, Buffer c) {
         Buffer addend = epilogue.addend();
         return new CudaProduct.Key(
                 shape,
@@ -339,14 +342,14 @@ final class CudaMatmul implements Matmul {
         return hopper;
     }
 
+    CudaGeluProducts gelu() {
+        return geluProducts;
+    }
+
     /** From now on computes a product as was found to be the fastest; what is recorded already stays as it is. */
     void choose(CudaProduct.Key key, CudaProductTable.Choice choice) {
         if (owns.containsKey(key)) {
-            owns.put(
-                    key,
-                    hopper.variants(key.shape(), key.addend())
-                            .filter(variant -> variant.name().equals(choice.own()))
-                            .findFirst());
+            owns.put(key, own(key, choice));
         }
         if (choice.own() != null || key.gelu()) {
             return;

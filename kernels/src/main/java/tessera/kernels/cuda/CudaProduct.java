@@ -71,9 +71,19 @@ final class CudaProduct {
             int alignmentAddend,
             int alignmentC,
             int alignmentBias) {
-        /** Whether exact GELU follows, which the library does not have. */
+        /** Whether exact GELU or its derivative follows, which the library does not have. */
         boolean gelu() {
-            return (epilogue & CublasLt.EPILOGUE_GELU) != 0;
+            return (epilogue & CublasLt.EPILOGUE_GELU) != 0 || gradient();
+        }
+
+        /** Whether what GELU is of is kept, as the backward pass needs it. */
+        boolean keeping() {
+            return (epilogue & ~CublasLt.EPILOGUE_BIAS) == CublasLt.EPILOGUE_GELU_AUX;
+        }
+
+        /** Whether the derivative of GELU follows, of what is the addend elsewhere. */
+        boolean gradient() {
+            return epilogue == CublasLt.EPILOGUE_DGELU;
         }
 
         /** The key as words of a table. */

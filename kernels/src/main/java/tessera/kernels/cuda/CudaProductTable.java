@@ -103,6 +103,6 @@ final class CudaProductTable {
     }
 
     private static String prefix(CudaDevice device) {
-        return device.name().strip().replaceAll("\\s+", "_") + " " + CublasLt.version() + " ";
+        return device.card() + " " + CublasLt.version() + " ";
     }
 }

@@ -1,5 +1,7 @@
 package tessera.kernels.cuda;
 
+import static java.util.Objects.requireNonNull;
+
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.Arrays;
@@ -116,7 +118,9 @@ public final class CudaTuning {
     private String one(CudaProduct.Key key, List<String> table) {
         try (Trial trial = new Trial(key)) {
             Best best = new Best();
-            if (key.gelu()) {
+            if (key.keeping() || key.gradient()) {
+                best.consider("apart", trial.library(), CudaProductTable.Choice.APART);
+            } else if (key.gelu()) {
                 best.consider("library", trial.library(), CudaProductTable.Choice.LIBRARY);
             } else {
                 algorithms(trial, best);
@@ -182,6 +186,9 @@ public final class CudaTuning {
         private final Buffer a;
         private final Buffer b;
         private final Buffer c;
+        /** What is kept of a product before GELU, where it is. */
+        private final Buffer before;
+
         private final Buffer workspace;
         private final Epilogue epilogue;
         private double @Nullable [] expected;
@@ -194,11 +201,13 @@ public final class CudaTuning {
                 b = random(key.in(), (shape.transposeB() ? shape.n() : shape.k()) * shape.ldb());
                 long result = (shape.m() - 1) * shape.ldc() + shape.n();
                 c = random(key.out(), result);
+                before = random(key.out(), key.keeping() ? result : 1);
                 boolean sums = key.epilogue() == CublasLt.EPILOGUE_BGRADB;
                 boolean biased = sums || (key.epilogue() & CublasLt.EPILOGUE_BIAS) != 0;
                 Buffer bias = biased ? random(key.out(), sums ? shape.m() : shape.n()) : null;
                 Buffer addend = key.addend() ? random(key.out(), result) : null;
-                epilogue = new Epilogue(bias, addend, key.gelu() ? Activation.GELU : Activation.NONE);
+                boolean gelu = key.gelu() && !key.gradient();
+                epilogue = new Epilogue(bias, addend, gelu ? Activation.GELU : Activation.NONE);
                 workspace = kept(device.allocate(DType.U8, CudaProduct.LARGEST_WORKSPACE));
             } catch (RuntimeException | Error e) {
                 close();
@@ -263,19 +272,42 @@ public final class CudaTuning {
 
         /** Microseconds of the library and what follows it. */
         double library() {
-            return timeIfSound(() -> matmul.byLibrary(key.shape(), a, b, epilogue, c), Double.POSITIVE_INFINITY);
+            return timeIfSound(this::runByLibrary, Double.POSITIVE_INFINITY);
+        }
+
+        private void runByLibrary() {
+            if (key.keeping()) {
+                matmul.gelu().forwardApart(key.shape(), a, b, epilogue.bias(), before, c);
+            } else if (key.gradient()) {
+                matmul.gelu().backwardApart(key.shape(), a, b, requireNonNull(epilogue.addend()), c);
+            } else {
+                matmul.byLibrary(key.shape(), a, b, epilogue, c);
+            }
         }
 
         /** How our own kernels may compute it. */
         List<CudaHopperProducts.Variant> own() {
-            CudaHopperProducts hopper = matmul.hopper();
-            return key.epilogue() != CublasLt.EPILOGUE_BGRADB && hopper.takes(key.shape(), a, b, epilogue, c)
-                    ? hopper.variants(key.shape(), key.addend()).toList()
+            boolean training = key.keeping() || key.gradient(); // then it was asked whether they can
+            return training
+                            || (key.epilogue() != CublasLt.EPILOGUE_BGRADB
+                                    && matmul.hopper().takes(key.shape(), a, b, epilogue, c))
+                    ? CudaHopperProducts.variants(key).toList()
                     : List.of();
         }
 
         double own(CudaHopperProducts.Variant variant, double best) {
-            return timeIfSound(() -> matmul.hopper().run(variant, key.shape(), a, b, epilogue, c, false), best);
+            return timeIfSound(() -> runOwn(variant), best);
+        }
+
+        private void runOwn(CudaHopperProducts.Variant variant) {
+            CudaHopperProducts hopper = matmul.hopper();
+            if (key.keeping()) {
+                hopper.runKeeping(key.shape(), a, b, epilogue.bias(), before, c);
+            } else if (key.gradient()) {
+                hopper.runGradient(key.shape(), a, b, requireNonNull(epilogue.addend()), c);
+            } else {
+                hopper.run(variant, key.shape(), a, b, epilogue, c, false);
+            }
         }
 
         private double timeIfSound(Runnable run, double best) {
@@ -322,6 +354,9 @@ public final class CudaTuning {
             Buffer sums = epilogue.bias();
             if (key.epilogue() == CublasLt.EPILOGUE_BGRADB && sums != null) {
                 parts.add(values(sums));
+            }
+            if (key.keeping()) {
+                parts.add(values(before.slice(0, Math.min(COMPARED, before.length()))));
             }
             return parts.stream().flatMapToDouble(Arrays::stream).toArray();
         }

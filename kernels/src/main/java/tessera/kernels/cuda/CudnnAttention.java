@@ -111,7 +111,7 @@ final class CudnnAttention {
      * @param own enqueues the same by our own kernels
      */
     boolean forward(AttentionShape shape, AttentionTensors in, Buffer out, @Nullable Buffer logSumExp, Runnable own) {
-        if (AttentionProviders.of(device.capability(), false, shape) != AttentionProviders.Provider.CUDNN) {
+        if (AttentionProviders.of(device, false, shape) != AttentionProviders.Provider.CUDNN) {
             return false;
         }
         List<Result> results = new ArrayList<>();
@@ -133,7 +133,7 @@ final class CudnnAttention {
             Buffer dout,
             AttentionTensors gradients,
             Runnable own) {
-        if (AttentionProviders.of(device.capability(), true, shape) != AttentionProviders.Provider.CUDNN) {
+        if (AttentionProviders.of(device, true, shape) != AttentionProviders.Provider.CUDNN) {
             return false;
         }
         int d = shape.headDim();

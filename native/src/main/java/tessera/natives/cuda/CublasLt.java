@@ -44,6 +44,12 @@ public final class CublasLt {
     @CName("CUBLASLT_EPILOGUE_GELU")
     public static final int EPILOGUE_GELU = 32;
 
+    @CName("CUBLASLT_EPILOGUE_GELU_AUX")
+    public static final int EPILOGUE_GELU_AUX = 160;
+
+    @CName("CUBLASLT_EPILOGUE_DGELU")
+    public static final int EPILOGUE_DGELU = 192;
+
     @CName("CUBLASLT_EPILOGUE_BGRADB")
     public static final int EPILOGUE_BGRADB = 512;
 
