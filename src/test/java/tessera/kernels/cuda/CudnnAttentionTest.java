@@ -117,8 +117,8 @@ class CudnnAttentionTest {
         Map<String, Integer> counts = run("virtual", "1", "1");
         // Each but the three that made a plan, and the runs by which these were compared.
         int calls = Calls.THREADS * Calls.RUNS * 2;
-        assertTrue(counts.get("cudnn") >= calls, counts.toString());
-        assertTrue(counts.get("own") < calls, counts.toString());
+        assertTrue(requireNonNull(counts.get("cudnn")) >= calls, counts.toString());
+        assertTrue(requireNonNull(counts.get("own")) < calls, counts.toString());
     }
 
     /** Calls of one shape in a process of their own. */
