@@ -161,7 +161,7 @@ class VideoKindsTest {
                 MadeVideo.numbers(Video.cut(file, ClipCut.whole(5, 16, 16)).getFirst()));
     }
 
-    /** Formats that count milliseconds round the times of such rates, or do not say how long a frame lasts; none is lost by that. */
+    /** Formats that count milliseconds round the times of such rates, or do not say how long a frame lasts: none is lost by that, and of 500 none is added. */
     @ParameterizedTest
     @CsvSource(
             delimiter = '|',
@@ -173,8 +173,8 @@ class VideoKindsTest {
                 "a.asf|-c:v mpeg4",
                 "a.mp4|-c:v mpeg4",
             })
-    void everyFrameCountsAtTheRatesOfBroadcasts(String name, String encoding) {
-        for (String rate : List.of("24000/1001", "30000/1001", "60000/1001")) {
+    void everyFrameCountsAtRatesThatAreNoWholeMilliseconds(String name, String encoding) {
+        for (String rate : List.of("24000/1001", "30000/1001", "60000/1001", "500")) {
             for (int frames : new int[] {2, 20, 31, 59, 60, 121}) {
                 Path file = made(
                         name, "-y -f lavfi -i color=black:s=32x32:r=" + rate + " -frames:v " + frames + " " + encoding);

@@ -19,9 +19,9 @@ public record VideoInfo(
     /** Some formats count whole milliseconds: of when the first frame begins, when the last one does, and how long that lasts. */
     private static final double ROUNDING = .002;
 
-    /** How many whole frames of so many in a second there are in a time that formats may have rounded. */
+    /** How many whole frames of so many in a second there are in a time that formats may have rounded, by less than half a frame. */
     static long frames(double seconds, double rate) {
-        return Math.max(1, (long) Math.floor((seconds + ROUNDING) * rate));
+        return Math.max(1, (long) Math.floor(seconds * rate + Math.min(.5, ROUNDING * rate)));
     }
 
     /** The number of frames when the video is resampled to {@code rate} frames per second, if the file says how long it is. */
