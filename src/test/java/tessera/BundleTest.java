@@ -124,6 +124,9 @@ class BundleTest {
         Path rooms = Files.createDirectories(made.resolve("classes"));
         Path others = Files.createDirectories(made.resolve("others"));
         for (String entry : System.getProperty("java.class.path").split(File.pathSeparator, -1)) {
+            if (entry.isEmpty()) { // ends the class path that Maven gives, and would be the current folder
+                continue;
+            }
             Path place = Path.of(entry).toAbsolutePath();
             if (Files.isRegularFile(place)) {
                 Files.createSymbolicLink(others.resolve(requireNonNull(place.getFileName())), place);
