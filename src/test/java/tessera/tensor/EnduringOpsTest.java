@@ -2,17 +2,14 @@ package tessera.tensor;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertNotNull;
-import static org.junit.jupiter.api.Assertions.assertTrue;
 
-import java.io.IOException;
-import java.nio.file.Files;
-import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import org.junit.jupiter.api.Test;
+import tessera.MemoryNow;
 import tessera.kernels.DType;
 import tessera.kernels.Device;
 import tessera.nn.AdamW;
@@ -23,20 +20,6 @@ class EnduringOpsTest {
     private static final int STEPS = 10_000;
     /** Steps after which all memory was asked for and most code is compiled. */
     private static final int WARM = STEPS / 2;
-    /** What the Java heap and its compiler may grow by meanwhile; 10 000 steps that each lost a tensor of 4 KB lost 40 MB. */
-    private static final long GROWTH = 96L << 20;
-
-    private static final Path STATM = Path.of("/proc/self/statm");
-
-    private record Use(Device.MemoryUse device, long resident) {
-        static Use now() throws IOException {
-            return new Use(
-                    Device.cpu().memory(),
-                    Files.exists(STATM)
-                            ? 4096 * Long.parseLong(Files.readString(STATM).split(" ", -1)[1])
-                            : 0);
-        }
-    }
 
     /** Of each operation the smallest call that has a gradient, if one has, of more than a few elements. */
     private static List<Sample> smallest() {
@@ -68,10 +51,10 @@ class EnduringOpsTest {
     }
 
     @Test
-    void memoryIsFlatWhileEveryOperationLearns() throws IOException {
+    void memoryIsFlatWhileEveryOperationLearns() {
         List<Sample> samples = smallest();
         assertEquals(OpCatalogue.samples().stream().map(Sample::type).distinct().count(), samples.size(), "operations");
-        Use warm = null;
+        MemoryNow warm = null;
         try (Scope all = Scope.open()) {
             Map<String, Tensor> parameters = new LinkedHashMap<>();
             List<Tensor[]> inputs = new ArrayList<>();
@@ -85,19 +68,17 @@ class EnduringOpsTest {
                     }
                     optimiser.step(1e-8);
                     if (step == WARM) {
-                        warm = Use.now();
+                        warm = MemoryNow.read();
                     }
                 }
             }
-            Use end = Use.now();
+            MemoryNow end = MemoryNow.read();
             assertNotNull(warm);
             assertEquals(
                     warm.device().liveBuffers() - 2L * parameters.size(),
                     end.device().liveBuffers(),
                     "live buffers");
-            assertTrue(
-                    end.resident() - warm.resident() <= GROWTH,
-                    "from " + warm.resident() + " to " + end.resident() + " bytes");
+            end.requireNoGrowthSince(warm);
         }
     }
 

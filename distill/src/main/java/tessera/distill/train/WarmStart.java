@@ -58,7 +58,7 @@ public final class WarmStart {
      * @throws IllegalStateException if this build of Tessera comes without
      */
     public static String checksum() {
-        return hash(bytes());
+        return Sha256.of(bytes()).substring(0, HASH);
     }
 
     private static byte[] bytes() {
@@ -78,9 +78,5 @@ public final class WarmStart {
         CRC32 crc = new CRC32();
         crc.update(bytes);
         return crc.getValue();
-    }
-
-    private static String hash(byte[] bytes) {
-        return Sha256.of(bytes).substring(0, HASH);
     }
 }
