@@ -11,7 +11,7 @@ import tessera.kernels.Device;
 /**
  * What this process uses at one time, for tests of long runs.
  *
- * @param device memory of the CPU's device
+ * @param device memory of the device asked for
  * @param resident bytes of the process that are in memory, 0 where the system does not tell
  */
 public record MemoryNow(Device.MemoryUse device, long resident) {
@@ -20,11 +20,15 @@ public record MemoryNow(Device.MemoryUse device, long resident) {
 
     private static final Path STATM = Path.of("/proc/self/statm");
 
-    /** What is used now. */
-    public static MemoryNow read() {
+    /**
+     * What is used now.
+     *
+     * @param device one of the test's own: on the shared one, what earlier tests lost is collected at any time
+     */
+    public static MemoryNow read(Device device) {
         try {
             return new MemoryNow(
-                    Device.cpu().memory(),
+                    device.memory(),
                     Files.exists(STATM)
                             ? 4096 * Long.parseLong(Files.readString(STATM).split(" ", -1)[1])
                             : 0);

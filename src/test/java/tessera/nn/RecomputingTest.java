@@ -25,6 +25,7 @@ import tessera.tensor.TokenMask;
 class RecomputingTest {
     private static final int STEPS = 3;
     private static final long SEED = 7;
+    private static final Device OWN = Device.cpu(2);
 
     /** The loss of a step of a model on parameters. */
     private interface Model extends AutoCloseable {
@@ -43,16 +44,16 @@ class RecomputingTest {
 
     private static Trained train(Family family, boolean recomputing) {
         try (Scope scope = Scope.open()) {
-            Params params = Params.random(Device.cpu(), DType.F32, 3).recomputing(recomputing);
+            Params params = Params.random(OWN, DType.F32, 3).recomputing(recomputing);
             try (Model model = family.make(params);
                     AdamW optimiser =
                             new AdamW(params.all(), .9, .999, 1e-8, .05, AdamW.matrices(params.all())).clipNorm(1)) {
                 long kept = 0;
                 for (long step = 0; step < STEPS; step++) {
                     try (Scope inner = Scope.open()) {
-                        long before = Device.cpu().memory().live();
+                        long before = OWN.memory().live();
                         Tensor loss = model.loss(step);
-                        kept = Device.cpu().memory().live() - before;
+                        kept = OWN.memory().live() - before;
                         loss.backward();
                         optimiser.step(1e-2);
                     }
@@ -75,7 +76,7 @@ class RecomputingTest {
     }
 
     private static Tensor clips(long... sizes) {
-        return Tensor.uniform(Device.cpu(), DType.F32, Shape.of(sizes), SEED, 1, 0, 255);
+        return Tensor.uniform(OWN, DType.F32, Shape.of(sizes), SEED, 1, 0, 255);
     }
 
     private static DropPath drop(double rate, long step) {
@@ -84,7 +85,7 @@ class RecomputingTest {
 
     /** The mean of squares of features minus something, so that every feature counts otherwise. */
     private static Tensor loss(Tensor features) {
-        Tensor target = Tensor.normal(Device.cpu(), DType.F32, features.shape(), SEED, 2, 0, 1);
+        Tensor target = Tensor.normal(OWN, DType.F32, features.shape(), SEED, 2, 0, 1);
         return features.sub(target).square().mean();
     }
 
@@ -112,7 +113,7 @@ class RecomputingTest {
             return new Model() {
                 @Override
                 public Tensor loss(long step) {
-                    TokenMask mask = TokenMask.tubes(Device.cpu(), 2, config.slots(), config.plane(), .5, SEED, step);
+                    TokenMask mask = TokenMask.tubes(OWN, 2, config.slots(), config.plane(), .5, SEED, step);
                     Tensor tokens = model.encode(clips, mask, drop(.3, step));
                     Tensor patches = model.reconstructionLoss(model.reconstruct(tokens, mask), clips, mask);
                     return patches.add(RecomputingTest.loss(model.classify(tokens, .5, SEED, step)));
@@ -137,7 +138,7 @@ class RecomputingTest {
     void layersOfTheStltWithItsDropout() {
         StltConfig config = StltConfig.of(4, 5, 16, 2, 3, 3);
         check(params -> {
-            Tensor boxes = Tensor.uniform(Device.cpu(), DType.F32, Shape.of(2, 4, 5, 1, 8), SEED, 1, 0, 1);
+            Tensor boxes = Tensor.uniform(OWN, DType.F32, Shape.of(2, 4, 5, 1, 8), SEED, 1, 0, 1);
             return model(new StltModel(params, config), boxes, 0);
         });
     }

@@ -39,8 +39,8 @@ class EnduringOpsTest {
     }
 
     /** A call with the parameters that it has instead of the inputs that a gradient goes to, from which it learns. */
-    private static Tensor[] parameters(Sample sample, String name, Map<String, Tensor> parameters) {
-        Tensor[] inputs = sample.make(Device.cpu(), DType.F32);
+    private static Tensor[] parameters(Device device, Sample sample, String name, Map<String, Tensor> parameters) {
+        Tensor[] inputs = sample.make(device, DType.F32);
         for (int i = 0; i < inputs.length; i++) {
             if (sample.differentiable() && sample.inputs().get(i).differentiable() && i != sample.changes()) {
                 inputs[i] = inputs[i].contiguous().detach().requiresGrad(true);
@@ -54,12 +54,13 @@ class EnduringOpsTest {
     void memoryIsFlatWhileEveryOperationLearns() {
         List<Sample> samples = smallest();
         assertEquals(OpCatalogue.samples().stream().map(Sample::type).distinct().count(), samples.size(), "operations");
+        Device device = Device.cpu(2);
         MemoryNow warm = null;
         try (Scope all = Scope.open()) {
             Map<String, Tensor> parameters = new LinkedHashMap<>();
             List<Tensor[]> inputs = new ArrayList<>();
             for (int i = 0; i < samples.size(); i++) {
-                inputs.add(parameters(samples.get(i), i + " ", parameters));
+                inputs.add(parameters(device, samples.get(i), i + " ", parameters));
             }
             try (AdamW optimiser = new AdamW(parameters, .9, .999, 1e-8, 0, name -> false)) {
                 for (int step = 1; step <= STEPS; step++) {
@@ -68,11 +69,11 @@ class EnduringOpsTest {
                     }
                     optimiser.step(1e-8);
                     if (step == WARM) {
-                        warm = MemoryNow.read();
+                        warm = MemoryNow.read(device);
                     }
                 }
             }
-            MemoryNow end = MemoryNow.read();
+            MemoryNow end = MemoryNow.read(device);
             assertNotNull(warm);
             assertEquals(
                     warm.device().liveBuffers() - 2L * parameters.size(),

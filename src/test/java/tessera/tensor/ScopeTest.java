@@ -197,24 +197,24 @@ class ScopeTest {
 
     @Test
     void whatAFailingBodyMadeOutsideIsFreed() {
-        long live = Device.cpu().memory().liveBuffers();
+        long live = device.memory().liveBuffers();
         try (Scope scope = Scope.open()) {
             Tensor kept = Scope.outside(() -> {
-                Tensor made = Tensor.full(Device.cpu(), DType.F32, Shape.of(3), 1);
-                Tensor.full(Device.cpu(), DType.F32, Shape.of(3), 2).close();
+                Tensor made = Tensor.full(device, DType.F32, Shape.of(3), 1);
+                Tensor.full(device, DType.F32, Shape.of(3), 2).close();
                 return made;
             });
             assertThrows(
                     ArithmeticException.class,
                     () -> Scope.outside(() -> {
-                        Tensor.full(Device.cpu(), DType.F32, Shape.of(3), 3);
+                        Tensor.full(device, DType.F32, Shape.of(3), 3);
                         throw new ArithmeticException("of the body's own");
                     }));
-            assertEquals(live + 1, Device.cpu().memory().liveBuffers());
+            assertEquals(live + 1, device.memory().liveBuffers());
             scope.close();
             assertEquals(1, kept.toDoubles()[2]);
             kept.close();
         }
-        assertEquals(live, Device.cpu().memory().liveBuffers());
+        assertEquals(live, device.memory().liveBuffers());
     }
 }

@@ -25,12 +25,13 @@ class EnduranceTest {
 
     @Test
     void memoryIsFlatOverManySteps() {
+        Device device = Device.cpu(2);
         List<MemoryNow> uses = new ArrayList<>();
         ProgressListener watching = event -> {
             if (event instanceof ProgressEvent.Advanced advanced
                     && advanced.task().unit() == Task.Unit.STEPS
                     && (advanced.done() == WARM || advanced.done() == STEPS)) {
-                uses.add(MemoryNow.read());
+                uses.add(MemoryNow.read(device));
             }
         };
         try (ClipSet clips = SmallNetworks.clips()) {
@@ -38,7 +39,7 @@ class EnduranceTest {
             Trainer.run(
                     new MixedStage(clips).stage(recipe, MaskStrategy.tubes(), 1),
                     folder.resolve("run"),
-                    new RunContext(watching, new StopSignal(), Device.cpu(), DType.F32));
+                    new RunContext(watching, new StopSignal(), device, DType.F32));
         }
         assertEquals(2, uses.size());
         MemoryNow warm = uses.getFirst();
