@@ -3,6 +3,7 @@ package tessera.distill.cli;
 import java.io.IOException;
 import java.io.OutputStream;
 import java.io.PrintWriter;
+import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -11,6 +12,7 @@ import java.util.Comparator;
 import java.util.List;
 import java.util.Map;
 import java.util.stream.Stream;
+import tessera.distill.train.WarmStart;
 import tessera.kernels.DType;
 import tessera.kernels.Device;
 import tessera.nn.Params;
@@ -22,9 +24,9 @@ import tessera.tensor.Patches;
 import tessera.tensor.Scope;
 
 /**
- * What the launcher lets Java do once, to archive the classes that a start needs: the command line from its help to a prediction, on a
- * small student of random weights and a video of a few grey frames, in a temporary folder. Nothing is shown, and what cannot be done
- * here, such as decoding where there is no FFmpeg, is left out.
+ * What the launcher lets Java do once, to archive the classes that a start needs: the command line from its help to predictions, on a
+ * small student of random weights and on the one that comes with Tessera, and on a video of a few grey frames, in a temporary folder.
+ * Nothing is shown, and what cannot be done here, such as decoding where there is no FFmpeg, is left out.
  */
 final class Rehearsal {
     private static final int FRAMES = 4;
@@ -53,6 +55,17 @@ final class Rehearsal {
         say("--help");
         say("predict", "--student", student, "--head", head, "--video", video);
         say("predict", "--json", "--student", student, "--head", head, "--video", video);
+        Path carried = folder.resolve("carried.safetensors");
+        try (Student own = Student.load(WarmStart.file())) {
+            head(own.featureWidth()).save(carried);
+        } catch (UncheckedIOException | IllegalStateException leftOut) {
+            return; // a cache that cannot be written, or a build without it: a prediction that needs it says so
+        }
+        say("predict", "--head", carried, "--video", video, "--mask-ratio", .75, "--ensemble", 2, "--timing");
+    }
+
+    private static Head head(int width) {
+        return Head.of(new double[2][width], new double[2], List.of("this", "that"));
     }
 
     private static void say(Object... words) {
@@ -81,8 +94,7 @@ final class Rehearsal {
             Params params = Params.random(Device.cpu(), DType.F32, 1);
             new VideoMaeClassifier(params, config, 0).close();
             Student.save(student, params.all(), config, Map.of());
-            Head.of(new double[2][WIDTH], new double[2], List.of("this", "that"))
-                    .save(head);
+            head(WIDTH).save(head);
         }
     }
 

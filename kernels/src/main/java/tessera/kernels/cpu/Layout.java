@@ -1,11 +1,15 @@
 package tessera.kernels.cpu;
 
+import java.util.Arrays;
+
 /**
  * Two operands that are read or written by strides over one shape, cut into units: pieces of the last axis. Axes that both
  * operands step through evenly are merged first, so that contiguous operands have one long axis.
  */
 public final class Layout {
     private static final int CHUNK = 4096;
+    /** Elements below which a piece takes longer to find than to copy. */
+    private static final int SHORT = 16;
 
     private final int rank;
     private final long[] shape;
@@ -44,6 +48,30 @@ public final class Layout {
         }
         this.rows = outer;
         this.unitsPerRow = Blocks.ceilDiv(merged[rank - 1], CHUNK);
+    }
+
+    /** For a copy, whose elements may come in any order: by the longest axis where pieces of the last one were short and scattered. */
+    public static Layout ofCopy(long[] shape, long[] first, long[] second) {
+        Layout merged = new Layout(shape, first, second);
+        int last = merged.rank - 1;
+        int longest = last;
+        for (int axis = 0; axis < last; axis++) {
+            longest = merged.shape[axis] > merged.shape[longest] ? axis : longest;
+        }
+        if (merged.shape[last] >= SHORT || longest == last || (merged.stride(0) == 1 && merged.stride(1) == 1)) {
+            return merged;
+        }
+        return new Layout(
+                swapped(merged.shape, longest, last),
+                swapped(merged.strides[0], longest, last),
+                swapped(merged.strides[1], longest, last));
+    }
+
+    private static long[] swapped(long[] values, int a, int b) {
+        long[] result = Arrays.copyOf(values, Math.max(a, b) + 1);
+        result[a] = values[b];
+        result[b] = values[a];
+        return result;
     }
 
     /** Number of pieces. */

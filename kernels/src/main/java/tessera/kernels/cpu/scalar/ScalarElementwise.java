@@ -160,7 +160,7 @@ public class ScalarElementwise implements Elementwise {
     public void copyStrided(Strided source, Strided target, long[] shape) {
         Buffer x = source.buffer();
         Buffer y = target.buffer();
-        Layout layout = new Layout(shape, source.strides(), target.strides());
+        Layout layout = Layout.ofCopy(shape, source.strides(), target.strides());
         int bytes = x.dtype().bytes();
         boolean contiguous = layout.stride(0) == 1 && layout.stride(1) == 1;
         MemorySegment from = x.segment();
@@ -176,12 +176,17 @@ public class ScalarElementwise implements Elementwise {
                 if (contiguous) {
                     MemorySegment.copy(from, start * bytes, to, goal * bytes, n * (long) bytes);
                 } else {
-                    for (int i = 0; i < n; i++) {
-                        Elements.set(y, goal + i * layout.stride(1), Elements.get(x, start + i * layout.stride(0)));
-                    }
+                    copyRun(x, start, layout.stride(0), y, goal, layout.stride(1), n);
                 }
             }
         });
+    }
+
+    /** Copies n elements, at least one, that lie evenly spaced. */
+    protected void copyRun(Buffer x, long start, long step, Buffer y, long goal, long goalStep, int n) {
+        for (int i = 0; i < n; i++) {
+            Elements.set(y, goal + i * goalStep, Elements.get(x, start + i * step));
+        }
     }
 
     @Override

@@ -10,7 +10,7 @@ import java.lang.ref.Reference;
 import jdk.incubator.vector.FloatVector;
 
 /**
- * Functions of {@link VectorRuns}, {@link VectorElementwise} and {@link VectorScores} by {@link Addresses}, of whole vectors, with the same bits. For vectors of 8,
+ * Functions of {@link VectorRuns}, {@link VectorElementwise}, {@link VectorSums} and {@link VectorScores} by {@link Addresses}, of whole vectors, with the same bits. For vectors of 8,
  * where they were measured.
  */
 final class AddressRuns {
@@ -60,6 +60,25 @@ final class AddressRuns {
     private static void scale(long x, int n, float factor) {
         for (int i = 0; i < n; i += LANES) {
             store(load(x, i).mul(factor), x, i);
+        }
+    }
+
+    /** Adds four rows of x to y, in their order. */
+    static void addFour(MemorySegment x, long start, long stride, MemorySegment y, long yStart, int n) {
+        try {
+            addFour(Addresses.of(x, start, 3 * stride + n), stride * Float.BYTES, Addresses.of(y, yStart, n), n);
+        } finally {
+            Reference.reachabilityFence(x);
+            Reference.reachabilityFence(y);
+        }
+    }
+
+    private static void addFour(long x, long stride, long y, int n) {
+        for (int i = 0; i < n; i += LANES) {
+            FloatVector sum = load(y, i).add(load(x, i));
+            sum = sum.add(load(x + stride, i));
+            sum = sum.add(load(x + 2 * stride, i));
+            store(sum.add(load(x + 3 * stride, i)), y, i);
         }
     }
 

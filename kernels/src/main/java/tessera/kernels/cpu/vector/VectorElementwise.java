@@ -10,6 +10,7 @@ import static tessera.kernels.cpu.vector.VectorMath.whole;
 
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
+import java.lang.ref.Reference;
 import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.VectorMask;
 import jdk.incubator.vector.VectorOperators;
@@ -49,6 +50,33 @@ public final class VectorElementwise extends ScalarElementwise {
                 store(v, y, end, first((int) (to - end)));
             }
         });
+    }
+
+    @Override
+    protected void copyRun(Buffer x, long start, long step, Buffer y, long goal, long goalStep, int n) {
+        if (!Addresses.USABLE || !isF32(x) || step < 0 || goalStep < 0) {
+            super.copyRun(x, start, step, y, goal, goalStep, n);
+            return;
+        }
+        MemorySegment from = x.segment();
+        MemorySegment to = y.segment();
+        try {
+            copyRun(
+                    Addresses.of(from, start, (n - 1) * step + 1),
+                    step,
+                    Addresses.of(to, goal, (n - 1) * goalStep + 1),
+                    goalStep,
+                    n);
+        } finally {
+            Reference.reachabilityFence(from);
+            Reference.reachabilityFence(to);
+        }
+    }
+
+    private static void copyRun(long from, long step, long to, long toStep, int n) {
+        for (int i = 0; i < n; i++) {
+            Addresses.set(to + i * toStep * Float.BYTES, 0, Addresses.get(from + i * step * Float.BYTES, 0));
+        }
     }
 
     private static boolean has(UnaryOp op) {

@@ -174,6 +174,10 @@ final class VectorSums {
     }
 
     private static void addFour(MemorySegment x, long start, long stride, MemorySegment y, long yStart, int n) {
+        if (AddressRuns.take(n)) {
+            AddressRuns.addFour(x, start, stride, y, yStart, n);
+            return;
+        }
         for (int i = 0; i < n; i += LANES) {
             FloatVector sum = load(y, yStart + i).add(load(x, start + i));
             sum = sum.add(load(x, start + stride + i));
