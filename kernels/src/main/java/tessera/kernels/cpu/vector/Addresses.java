@@ -50,12 +50,6 @@ final class Addresses {
         return ofBytes(x, from * Float.BYTES, count * Float.BYTES);
     }
 
-    /** The vector that begins at an element of a run. */
-    static FloatVector load(long run, int element) {
-        return FloatVector.fromMemorySegment(
-                SPECIES, AddressSpace.ALL, (run & BITS) + (long) element * Float.BYTES, ORDER);
-    }
-
     /** As {@link #of} for bytes. */
     static long ofBytes(MemorySegment x, long from, long count) {
         if (!x.isNative()) {
@@ -63,6 +57,12 @@ final class Addresses {
         }
         Objects.checkFromIndexSize(from, count, x.byteSize());
         return x.address() + from;
+    }
+
+    /** The vector that begins at an element of a run. */
+    static FloatVector load(long run, int element) {
+        return FloatVector.fromMemorySegment(
+                SPECIES, AddressSpace.ALL, (run & BITS) + (long) element * Float.BYTES, ORDER);
     }
 
     static float get(long run, int element) {

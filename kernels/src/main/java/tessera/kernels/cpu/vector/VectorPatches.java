@@ -67,41 +67,41 @@ public final class VectorPatches extends ScalarPatches {
             shift[c] = (float) (-g.mean()[c] / g.std()[c]);
         }
         int length = g.patchLength();
+        boolean atOnce = interleaved(g) && !g.padded();
         MemorySegment video = source.segment();
         MemorySegment out = target.segment();
         long from = pixels(g, source);
         long to = Addresses.of(out, 0, g.batch() * count * length);
-        try {
-            workers.repeatableFor(g.batch() * count, grain(g), (worker, first, last) -> {
-                try (Scratch scratch = Scratch.borrow()) {
-                    long pixels = Addresses.of(scratch.floats(length), 0, length);
-                    for (long row = first; row < last; row++) {
-                        long token = token("gather_patches", g, indices, count, row);
-                        long corner = origin(g, row / count, token);
-                        long patch = to + row * length * Float.BYTES;
-                        if (g.padded()) {
-                            out.asSlice(row * length * Float.BYTES, (long) length * Float.BYTES)
-                                    .fill((byte) 0);
-                        } else if (interleaved(g)) {
-                            readPatch(g, from, bytes, corner, 1, pixels);
-                        }
-                        for (int c = 0; c < channels; c++) {
-                            long channel = patch + (long) c * (length / channels) * Float.BYTES;
-                            if (interleaved(g) && !g.padded()) {
-                                long values = pixels + (long) c * Float.BYTES;
-                                spacedFloats(values, channels, length / channels, factor[c], shift[c], channel);
-                            } else {
-                                long start = corner + c * g.strideC();
-                                gatherChannel(g, token, from, bytes, start, factor[c], shift[c], channel);
-                            }
+        workers.repeatableFor(g.batch() * count, grain(g), (worker, first, last) -> {
+            try (Scratch scratch = Scratch.borrow()) {
+                long pixels = Addresses.of(scratch.floats(length), 0, length);
+                for (long row = first; row < last; row++) {
+                    long token = token("gather_patches", g, indices, count, row);
+                    long corner = origin(g, row / count, token);
+                    long patch = to + row * length * Float.BYTES;
+                    if (g.padded()) {
+                        out.asSlice(row * length * Float.BYTES, (long) length * Float.BYTES)
+                                .fill((byte) 0);
+                    } else if (atOnce) {
+                        readPatch(g, from, bytes, corner, 1, pixels);
+                    }
+                    for (int c = 0; c < channels; c++) {
+                        long channel = patch + (long) c * (length / channels) * Float.BYTES;
+                        if (atOnce) {
+                            long values = pixels + (long) c * Float.BYTES;
+                            spacedFloats(values, channels, length / channels, factor[c], shift[c], channel);
+                        } else {
+                            long start = corner + c * g.strideC();
+                            gatherChannel(g, token, from, bytes, start, factor[c], shift[c], channel);
                         }
                     }
                 }
-            });
-        } finally {
-            Reference.reachabilityFence(video);
-            Reference.reachabilityFence(out);
-        }
+            } finally {
+                // Within the body, which a recording keeps and runs again when nobody else may hold them.
+                Reference.reachabilityFence(video);
+                Reference.reachabilityFence(out);
+            }
+        });
     }
 
     /** Whether the channels of a pixel, and the pixels of a line, follow each other. */
@@ -223,7 +223,7 @@ public final class VectorPatches extends ScalarPatches {
         VectorMath.set(loss.segment(), 0, (float) (Blocks.total(losses) / total));
     }
 
-    /** Values of as many lines of a patch as are whole vectors together; or all, or one where that is no divisor. */
+    /** Values of the fewest lines of a patch that are whole vectors together, or of all its lines where those are no multiple. */
     private static int period(PatchGeometry g) {
         int line = g.patch() * g.channels();
         int lines = 1;
