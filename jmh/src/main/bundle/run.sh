@@ -185,7 +185,11 @@ finish() {
     done
     combine last
     rm -f "$out"/.part.*
-    rm -rf "$work"
+    # Again where one that is about to end has just written there, so that a folder was not empty after all.
+    for _ in 1 2 3 4 5; do
+        rm -rf "$work" 2>/dev/null && break
+        sleep 1
+    done
     exit "$code"
 }
 
