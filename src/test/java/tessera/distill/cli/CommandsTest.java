@@ -109,7 +109,11 @@ class CommandsTest {
         byte[] before = Files.readAllBytes(model);
         long steps = Files.readAllLines(folder.resolve("rgb").resolve("metrics.jsonl"))
                 .size();
+        // As of a run that was killed when all was done but this.
+        Path lock = Files.createFile(folder.resolve("rgb").resolve(".tessera-run.lock"));
+        Path mark = Files.createFile(folder.resolve("rgb").resolve(".tessera-run-1-1"));
         String json = pretrain("rgb", folder.resolve("rgb"), 3, "--json");
+        assertFalse(Files.exists(lock) || Files.exists(mark), "what a killed run left");
         assertTrue(json.contains("\"steps\":3"), json);
         assertArrayEquals(before, Files.readAllBytes(model));
         assertEquals(3, steps);

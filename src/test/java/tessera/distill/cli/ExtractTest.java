@@ -155,7 +155,7 @@ class ExtractTest {
         String left = Shell.shown(() -> {
             List<Object> words = new ArrayList<>(List.of(words("--annotations", table, "--skip-broken")));
             words.remove("--quiet");
-            assertTrue(Shell.run(words.toArray()).out().contains("1 clip, "));
+            assertTrue(Shell.run(words.toArray()).out().contains("1 clip, 1 label, "), "pull has no clip");
         });
         assertTrue(left.contains("1 of 2 parts of videos are left out: " + told), left);
         Path json = Files.writeString(

@@ -17,6 +17,7 @@ import org.junit.jupiter.api.condition.EnabledOnOs;
 import org.junit.jupiter.api.condition.OS;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.ValueSource;
 import tessera.distill.demo.DemoRuns;
 import tessera.tensor.io.ArrayData;
@@ -140,8 +141,13 @@ class FullDiskTest {
         return words;
     }
 
-    /** Runs words on a disk of their own that has no room, but files of other results. */
-    private Shell.Outcome run(String options, String fill, List<Object> words) throws Exception {
+    /**
+     * Runs words on a disk of their own, on which there are files of other results.
+     *
+     * @param before done to the disk before, such as to fill it
+     * @param after done after what is there has been told
+     */
+    private Shell.Outcome run(String options, String before, String after, List<Object> words) throws Exception {
         String mount = "mount -t tmpfs -o " + options + " none '" + disk + "'";
         Process possible = new ProcessBuilder("unshare", "-rm", "sh", "-c", mount)
                 .redirectErrorStream(true)
@@ -154,23 +160,29 @@ class FullDiskTest {
                 "cd '" + disk + "'",
                 "printf '{\"old\": 1}' | tee " + OLD + "import.safetensors " + OLD + "learn.safetensors > " + OLD
                         + "quantize.safetensors",
-                fill,
+                before,
                 "cd '" + folder + "'",
                 "\"$@\"",
                 "code=$?",
-                "find '" + disk + "' ! -name filler | sed 's/^/left: /' >&2",
+                found("left: "),
                 "cat '" + disk + "'/" + OLD + "* | tr -d '\\n' | sed 's/^/kept: /' >&2",
+                after,
                 "exit $code");
         return new OwnJava(folder)
                 .startedBy(List.of("unshare", "-rm", "sh", "-c", script, "sh"))
                 .run(words.toArray());
     }
 
-    private List<String> left(Shell.Outcome outcome) {
+    /** Tells what is on the disk. */
+    private String found(String mark) {
+        return "find '" + disk + "' ! -name filler | sed 's/^/" + mark + "/' >&2";
+    }
+
+    private List<String> left(String mark, Shell.Outcome outcome) {
         return outcome.err()
                 .lines()
-                .filter(line -> line.startsWith("left: "))
-                .map(line -> line.substring(6))
+                .filter(line -> line.startsWith(mark))
+                .map(line -> line.substring(mark.length()))
                 .filter(line -> !line.equals(disk.toString()) && !line.contains("/" + OLD))
                 .toList();
     }
@@ -194,7 +206,35 @@ class FullDiskTest {
                 "demo"
             })
     void aFullDiskIsToldInOneLine(String command) throws Exception {
-        Shell.Outcome outcome = run("size=256k", "dd if=/dev/zero of=filler bs=1k 2>/dev/null", words(command));
+        Shell.Outcome outcome = run("size=256k", "dd if=/dev/zero of=filler bs=1k 2>/dev/null", "true", words(command));
+        String error = told(outcome);
+        assertTrue(error.contains("; 0.0 MB are free in " + disk), error);
+    }
+
+    /** There is room for a part of the result; with more the same command goes on. */
+    @ParameterizedTest
+    @CsvSource({
+        "import, 32",
+        "quantize, 24",
+        "onnx, 40",
+        "hf, 40",
+        "extract, 40",
+        "train, 40",
+        "distill, 40",
+        "demo, 128"
+    })
+    void aDiskThatFillsMidwayLosesNothing(String command, int kilobytes) throws Exception {
+        String again = "mount -o remount,size=16m '" + disk + "'; \"$@\"; echo again: $? >&2; " + found("then: ");
+        Shell.Outcome outcome = run("size=" + kilobytes + "k", "true", again, words(command));
+        told(outcome);
+        assertTrue(outcome.err().contains("again: 0\n"), outcome.err());
+        assertTrue(
+                left("then: ", outcome).stream().noneMatch(name -> name.contains("/.tessera")),
+                () -> "hidden files are left: " + outcome.err());
+    }
+
+    /** The one line in which a full disk is told. */
+    private String told(Shell.Outcome outcome) {
         assertEquals(1, outcome.code(), outcome::toString);
         List<String> errors = new ArrayList<>();
         outcome.err()
@@ -205,20 +245,20 @@ class FullDiskTest {
         String error = errors.getFirst();
         assertTrue(error.startsWith("tessera: error: " + disk + "/"), error);
         assertTrue(error.contains("No space left on device"), error);
-        assertTrue(error.contains("; 0.0 MB are free in " + disk), error);
         assertTrue(error.contains("); make room there or name another place"), error);
         assertTrue(
-                left(outcome).stream().noneMatch(name -> name.contains("/.")),
+                left("left: ", outcome).stream().noneMatch(name -> name.contains("/.")),
                 () -> "hidden files are left: " + outcome.err());
         assertTrue(outcome.err().contains("kept: " + "{\"old\": 1}".repeat(3)), outcome.err());
+        return error;
     }
 
     @Test
     void aDiskThatMayOnlyBeReadIsRefusedBeforeTheWork() throws Exception {
-        Shell.Outcome outcome = run("size=256k", "mount -o remount,ro '" + disk + "'", words("onnx"));
+        Shell.Outcome outcome = run("size=256k", "mount -o remount,ro '" + disk + "'", "true", words("onnx"));
         assertEquals(2, outcome.code(), outcome::toString);
         assertTrue(outcome.err().contains("Read-only file system"), outcome.err());
-        assertEquals(List.of(), left(outcome));
+        assertEquals(List.of(), left("left: ", outcome));
     }
 
     /** Half of a result on standard output must not look like the whole. */

@@ -3,6 +3,7 @@ package tessera.distill.cli;
 import static java.util.Objects.requireNonNull;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 import static tessera.distill.cli.Shell.number;
 
@@ -22,6 +23,8 @@ import org.junit.jupiter.api.io.TempDir;
 import tessera.Close;
 import tessera.distill.evaluation.Gflops;
 import tessera.distill.report.Json;
+import tessera.distill.sweep.SweepFolder;
+import tessera.distill.train.Settings;
 import tessera.kernels.Device;
 import tessera.nn.inference.Masking;
 import tessera.nn.inference.Student;
@@ -81,6 +84,33 @@ class SweepTest {
                 .filter(entry -> entry.getValue().equals(after.get(entry.getKey())))
                 .count();
         assertEquals(5, same, "what was there is not measured again");
+    }
+
+    @Test
+    void aSecondSweepInTheFolderIsRefused() throws IOException {
+        Path out = folder.resolve("shared");
+        String told = out + " is in use by another run (process "
+                + ProcessHandle.current().pid() + "); wait until it has ended, or name another folder";
+        try (SweepFolder held = SweepFolder.open(out, Settings.NONE)) {
+            Object[] unread = words(out);
+            unread[2] = folder.resolve("missing.safetensors");
+            Shell.refuse(List.of("--out " + told), unread);
+            assertEquals(
+                    told,
+                    assertThrows(IllegalArgumentException.class, () -> SweepFolder.open(out, Settings.NONE))
+                            .getMessage());
+            assertEquals(Map.of(), cells(out), "the held one is as it was");
+        }
+        Shell.refuse(List.of("holds a sweep with other settings"), words(out));
+        Path other = folder.resolve("free");
+        Shell.succeed(words(other, "--mask-ratios=0", "--ensembles=1", "--batches=1"));
+        try (Stream<Path> files = Files.list(other)) {
+            assertEquals(
+                    List.of(),
+                    files.filter(file -> file.getFileName().toString().startsWith("."))
+                            .toList(),
+                    "nothing of the lock stays");
+        }
     }
 
     @Test

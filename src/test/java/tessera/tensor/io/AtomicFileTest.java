@@ -67,6 +67,9 @@ class AtomicFileTest {
             child.destroyForcibly().waitFor();
         }
         assertTrue(files().getFirst().startsWith(".tessera-"), files().toString());
+        AtomicFile.requireNewFiles(directory);
+        assertEquals(List.of(".tessera.tmp", "ours"), files());
+        Files.writeString(directory.resolve(".tessera-1.tmp"), "left again");
         write("ours");
         assertEquals(List.of(".tessera.tmp", "ours"), files());
     }

@@ -122,9 +122,21 @@ class FolderLockTest {
         } finally {
             child.destroyForcibly().waitFor();
         }
-        assertEquals(2, names(folder).size(), "left by the killed process");
+        List<String> left = names(folder);
+        assertEquals(2, left.size(), "left by the killed process");
         FolderLock.hold(folder).close();
         assertEquals(List.of(), names(folder));
+        for (String name : left) {
+            Files.createFile(folder.resolve(name));
+        }
+        FolderLock.removeAbandoned(folder);
+        assertEquals(List.of(), names(folder));
+        try (FolderLock held = FolderLock.hold(folder)) {
+            FolderLock.removeAbandoned(held.folder());
+            assertEquals(2, names(folder).size(), "of a living run nothing is removed");
+        }
+        FolderLock.removeAbandoned(temp.resolve("none"));
+        assertFalse(Files.exists(temp.resolve("none")));
     }
 
     /** On a file system without locks the process's number tells as much as can be told on one machine. */

@@ -218,7 +218,7 @@ final class Distill extends ToolCommand {
             file = Files.exists(model) ? model : file.resolve(Ensemble.STUDENT);
         }
         if (!Files.isRegularFile(file)) {
-            throw new IllegalArgumentException("the " + teacher.name() + " teacher " + file
+            throw new IllegalArgumentException("--teachers: the " + teacher.name() + " teacher " + file
                     + " is no file; pass a finished folder of train or distill, or its safetensors file");
         }
         return file;
@@ -236,7 +236,7 @@ final class Distill extends ToolCommand {
             Path path = teacher.path();
             Path file = Files.isDirectory(path) ? path.resolve(Pretraining.MODEL) : path;
             if (!Files.isRegularFile(file)) {
-                throw new IllegalArgumentException("the " + modality + " teacher " + file
+                throw new IllegalArgumentException("--teachers: the " + modality + " teacher " + file
                         + " is no file; pass a finished folder of pretrain, or its " + Pretraining.MODEL);
             }
             files.put(modality, file);
@@ -279,7 +279,8 @@ final class Distill extends ToolCommand {
                     && config.plane() == rgb.plane()
                     && config.embedDim() == rgb.embedDim();
             if (!fits || (modality.equals(Modality.FLOW) && config.height() != rgb.height())) {
-                throw new IllegalArgumentException("the " + modality + " teacher has " + config.slots() + " x "
+                throw new IllegalArgumentException("--teachers: the " + modality + " teacher has " + config.slots()
+                        + " x "
                         + config.plane() + " tokens of width " + config.embedDim() + ", the rgb teacher " + rgb.slots()
                         + " x " + rgb.plane() + " of width " + rgb.embedDim()
                         + "; all need one grid and width, so pretrain them with the same sizes");

@@ -160,7 +160,7 @@ final class Extract extends ToolCommand {
      * What came out.
      *
      * @param clips number of them, old and new
-     * @param labels sorted
+     * @param labels those that have clips, sorted
      * @param notes what else is to be known, in one line each: what had changed, is broken or missing
      */
     private record Answer(Path data, int clips, List<String> labels, List<String> modalities, List<String> notes) {}
@@ -188,7 +188,12 @@ final class Extract extends ToolCommand {
         }
         found.writeHeads(out);
         Set<String> labels = new TreeSet<>();
-        found.sources().forEach(source -> labels.add(source.label()));
+        for (Extraction.Source source : found.sources()) {
+            // What has no clips, since all of its sources were left out, has no folder either.
+            if (Files.isDirectory(out.resolve(Modality.RGB.id()).resolve(source.label()))) {
+                labels.add(source.label());
+            }
+        }
         List<String> modalities =
                 extraction.modalities().stream().sorted().map(Modality::id).toList();
         print(

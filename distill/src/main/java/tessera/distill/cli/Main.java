@@ -206,7 +206,8 @@ public final class Main implements Callable<Integer> {
         return badInput ? ExitCode.BAD_INPUT : ExitCode.FAILURE;
     }
 
-    private static String oneLine(Exception e) {
+    /** What of a failure is told. */
+    static String oneLine(Throwable e) {
         String message = e.getMessage();
         if (e instanceof DeviceException failure && failure.outOfMemory()) {
             return "out of memory: " + flat(String.valueOf(message));

@@ -18,7 +18,6 @@ import java.util.Collections;
 import java.util.List;
 import java.util.Locale;
 import java.util.Set;
-import java.util.UUID;
 import picocli.CommandLine.Model.ArgSpec;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Model.OptionSpec;
@@ -188,7 +187,8 @@ final class Outputs {
         }
     }
 
-    private static List<Path> paths(ArgSpec argument) {
+    /** The files and folders that an argument was given. */
+    static List<Path> paths(ArgSpec argument) {
         Object value = argument.getValue();
         List<Path> paths = new ArrayList<>();
         for (Object each : value instanceof Collection<?> several ? several : Collections.singletonList(value)) {
@@ -297,9 +297,7 @@ final class Outputs {
     /** Permissions do not tell all: a file system may be read-only, full, or one that takes no files at all. */
     private static void requireNewFiles(String option, Path path, Path folder) {
         try {
-            // Called as unfinished results are, so that the next run removes it should this one be killed here.
-            Path tried = Files.createFile(folder.resolve(".tessera-" + UUID.randomUUID() + ".tmp"));
-            Files.deleteIfExists(tried);
+            AtomicFile.requireNewFiles(folder);
         } catch (IOException e) {
             throw new IllegalArgumentException(
                     option + " " + path + " lies in " + folder + ", where you may not write" + reason(e)

@@ -38,7 +38,9 @@ final class ProgressOption {
         StopSignal stop = new StopSignal();
         RunContext context = new RunContext(listener(), stop, devices.getFirst(), precision)
                 .sharedWith(devices.subList(1, devices.size()));
-        stop.onShutdown(() -> System.err.println("tessera: stopped and saved; run the same command to resume"));
+        stop.onShutdown(
+                () -> System.err.println("tessera: stopped and saved; run the same command to resume"),
+                failure -> System.err.println("tessera: error: " + Main.oneLine(failure)));
         return context;
     }
 }

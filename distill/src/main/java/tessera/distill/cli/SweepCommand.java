@@ -43,6 +43,7 @@ import tessera.nn.inference.Head;
 import tessera.nn.inference.Masking;
 import tessera.nn.inference.Predictor;
 import tessera.nn.inference.Student;
+import tessera.tensor.io.FolderLock;
 
 /** {@code tessera sweep}: every combination of some settings of inference. */
 @Command(
@@ -179,6 +180,7 @@ final class SweepCommand extends ToolCommand {
         requireCounts();
         named();
         Outputs.requireFolder(out);
+        FolderLock.requireFree(out);
         Device device = compute.device();
         RunContext context = progress.context(compute);
         Map<String, Student> owners = new LinkedHashMap<>();
@@ -205,14 +207,16 @@ final class SweepCommand extends ToolCommand {
                 wanted.forEach(word -> students.put(word, looking(student(owners, word), candidates, judging)));
                 Setup reference = Sweep.reference(looking(plain, candidates, judging));
                 Settings settings = settings(plain, judging, set, device);
-                SweepFolder folder = SweepFolder.open(out, settings);
                 SweepClips looked = new SweepClips(set.size(), chosen -> set.batch(device, modality, chosen));
-                Judge judge = judge(reference, looked, set, candidates);
-                List<Result> results = new Sweep(axes(students, plain), reference, judge, looked, bytes, rounds, seed)
-                        .run(folder, context);
-                SweepReport report = new SweepReport("Sweep of " + file.getFileName(), judge.measure(), results);
-                report.write(out, settings);
-                print(report);
+                try (SweepFolder folder = SweepFolder.open(out, settings)) {
+                    Judge judge = judge(reference, looked, set, candidates);
+                    List<Result> results = new Sweep(
+                                    axes(students, plain), reference, judge, looked, bytes, rounds, seed)
+                            .run(folder, context);
+                    SweepReport report = new SweepReport("Sweep of " + file.getFileName(), judge.measure(), results);
+                    report.write(out, settings);
+                    print(report);
+                }
             }
         } finally {
             owners.values().forEach(Student::close);

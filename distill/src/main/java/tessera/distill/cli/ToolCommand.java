@@ -26,9 +26,13 @@ abstract class ToolCommand implements Callable<Integer> {
 
     @Override
     public final Integer call() {
-        requireNoneTwice();
-        Outputs.requireNoInput(spec);
-        run();
+        try {
+            requireNoneTwice();
+            Outputs.requireNoInput(spec);
+            run();
+        } catch (IllegalArgumentException refusal) {
+            throw UsageErrors.naming(spec, refusal);
+        }
         return ExitCode.OK;
     }
 

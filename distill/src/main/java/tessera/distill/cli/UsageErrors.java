@@ -1,7 +1,9 @@
 package tessera.distill.cli;
 
+import java.nio.file.Path;
 import java.util.Collection;
 import java.util.Comparator;
+import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Optional;
 import java.util.Set;
@@ -40,6 +42,34 @@ final class UsageErrors {
                         ? String.valueOf(refusal.getMessage())
                         : wrongValue(argument, refusal);
         };
+    }
+
+    /**
+     * A refusal of a command's. One that begins with the very file or folder that options name gets them before it: of several files in a
+     * line only the option tells what each is for.
+     */
+    static IllegalArgumentException naming(CommandSpec command, IllegalArgumentException refusal) {
+        String message = String.valueOf(refusal.getMessage());
+        int longest = 0;
+        Set<String> names = new LinkedHashSet<>();
+        for (OptionSpec option : command.options()) {
+            for (Path path : Outputs.paths(option)) {
+                String given = path.toString();
+                boolean told = message.startsWith(given)
+                        && message.length() > given.length()
+                        && " :,".indexOf(message.charAt(given.length())) >= 0;
+                if (told && given.length() >= longest) {
+                    if (given.length() > longest) {
+                        names.clear();
+                    }
+                    longest = given.length();
+                    names.add(option.longestName());
+                }
+            }
+        }
+        return names.isEmpty()
+                ? refusal
+                : new IllegalArgumentException(String.join(" and ", names) + " " + message, refusal);
     }
 
     private static String unmatched(String word, CommandLine command) {

@@ -1,7 +1,6 @@
 package tessera.distill.data;
 
 import java.io.IOException;
-import java.io.UncheckedIOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -20,6 +19,7 @@ import tessera.nn.inference.FrameSampling;
 import tessera.nn.inference.VideoClip;
 import tessera.tensor.io.ArrayData;
 import tessera.tensor.io.Npy;
+import tessera.tensor.io.WriteFailure;
 
 /**
  * Cuts recordings into clips and writes these. For one thread, which others help; what belongs to a recording is kept as long as it is
@@ -269,7 +269,7 @@ final class ClipMaker {
             try {
                 Files.createDirectories(file.getParent());
             } catch (IOException e) {
-                throw new UncheckedIOException(e);
+                throw WriteFailure.of(file, e);
             }
             switch (modality.id()) {
                 case "rgb" ->

@@ -405,12 +405,17 @@ public record Extraction(
         return out.resolve(DONE).resolve(source.label()).resolve(source.name());
     }
 
-    /** Removes a source's clips from number 0 on. */
+    /** Removes a source's clips: any of them may be missing, if an earlier call was killed while it made or removed them. */
     private void remove(String label, String name, Path out) throws IOException {
+        Pattern own = Pattern.compile(Pattern.quote(name) + "-\\d{5,10}\\.(npy|wav)");
         for (Modality modality : modalities) {
-            int number = 0;
-            while (Files.deleteIfExists(file(modality, label, name, number, out))) {
-                number++;
+            Path folder = out.resolve(modality.id()).resolve(label);
+            if (Files.isDirectory(folder)) {
+                for (Path clip : ClipFolder.list(
+                        folder,
+                        file -> own.matcher(String.valueOf(file.getFileName())).matches())) {
+                    Files.deleteIfExists(clip);
+                }
             }
         }
     }

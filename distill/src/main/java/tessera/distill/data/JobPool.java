@@ -9,6 +9,7 @@ import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
 import java.util.concurrent.Semaphore;
+import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.function.Consumer;
 
 /** Threads, of which never more than some work at the same time: each on a job, or helping with a job that has parts. */
@@ -22,18 +23,39 @@ final class JobPool implements AutoCloseable {
         this.free = new Semaphore(threads);
     }
 
-    /** Does all jobs, in their order as far as threads are free, and throws what the first of them throws. */
+    /**
+     * Does all jobs, in their order as far as threads are free, and throws what the first of them throws. Where one has failed, none is begun
+     * any more: what is missing to it, such as room on the disk, is missing to the others.
+     */
     <J> void each(List<J> jobs, Consumer<J> work) {
         List<Future<?>> running = new ArrayList<>();
+        AtomicBoolean failed = new AtomicBoolean();
         try {
             for (J job : jobs) {
                 free.acquire();
-                running.add(start(() -> work.accept(job)));
+                if (failed.get()) {
+                    free.release();
+                    break;
+                }
+                running.add(start(() -> noting(failed, () -> work.accept(job))));
             }
         } catch (InterruptedException e) {
             throw interrupted();
         } finally {
             await(running);
+        }
+    }
+
+    /** Says so before it throws what a task throws. */
+    private static void noting(AtomicBoolean failed, Runnable task) {
+        boolean done = false;
+        try {
+            task.run();
+            done = true;
+        } finally {
+            if (!done) {
+                failed.set(true);
+            }
         }
     }
 
@@ -76,11 +98,17 @@ final class JobPool implements AutoCloseable {
     /** The parts of one job, for its thread. */
     final class Parts implements AutoCloseable {
         private final List<Future<?>> running = new ArrayList<>();
+        private final AtomicBoolean failed = new AtomicBoolean();
 
-        /** Does a part, on another thread where one is free and else at once. */
+        /** Does a part, on another thread where one is free and else at once; none where one has failed, but throws what that threw. */
         void run(Runnable part) {
+            if (failed.get()) {
+                List<Future<?>> all = List.copyOf(running);
+                running.clear(); // told once
+                await(all);
+            }
             if (free.tryAcquire()) {
-                running.add(start(part));
+                running.add(start(() -> noting(failed, part)));
             } else {
                 part.run();
             }

@@ -10,30 +10,35 @@ import java.util.List;
 import java.util.stream.Stream;
 import tessera.distill.train.Settings;
 import tessera.tensor.io.AtomicFile;
+import tessera.tensor.io.FolderLock;
 import tessera.tensor.io.WriteFailure;
 
 /**
  * Where a sweep keeps what it has measured: {@code settings.json} and a file for each finished cell in {@code cells}. Every file appears
- * under its name complete or not at all, so a sweep may be killed at any time.
+ * under its name complete or not at all, so a sweep may be killed at any time. One sweep at a time has it, until it is closed; any thread may close it.
  */
-public final class SweepFolder {
+public final class SweepFolder implements AutoCloseable {
     private static final String SETTINGS = "settings.json";
     private static final String CELLS = "cells";
     private static final String ENDING = ".json";
 
     private final Path root;
+    private final FolderLock held;
 
-    private SweepFolder(Path root) {
+    private SweepFolder(Path root, FolderLock held) {
         this.root = root;
+        this.held = held;
     }
 
     /**
-     * Opens a folder, which is made if it does not exist.
+     * Opens a folder, which is made if it does not exist, and {@linkplain FolderLock holds} it.
      *
      * @param settings all that figures depend on but for the axes
-     * @throws IllegalArgumentException if it holds a sweep with other settings; the message says which
+     * @throws IllegalArgumentException if another run has it, or it holds a sweep with other settings; the message says which
      */
     public static SweepFolder open(Path root, Settings settings) {
+        FolderLock held = FolderLock.hold(root);
+        boolean opened = false;
         try {
             Files.createDirectories(root.resolve(CELLS));
             Path file = root.resolve(SETTINGS);
@@ -46,9 +51,14 @@ public final class SweepFolder {
             } else {
                 write(file, settings.json());
             }
-            return new SweepFolder(root);
+            opened = true;
+            return new SweepFolder(root, held);
         } catch (IOException e) {
             throw WriteFailure.of(root, e);
+        } finally {
+            if (!opened) {
+                held.close();
+            }
         }
     }
 
@@ -84,6 +94,12 @@ public final class SweepFolder {
         // Words may be any text, such as names of classes.
         String name = "%s-%08x".formatted(key.replaceAll("[^A-Za-z0-9.,=_-]", "_"), key.hashCode());
         write(root.resolve(CELLS).resolve(name + ENDING), result.json());
+    }
+
+    /** Lets other sweeps in. */
+    @Override
+    public void close() {
+        held.close();
     }
 
     private static void write(Path file, String text) {

@@ -94,25 +94,25 @@ final class CachedTeacher implements Network {
             if (!damage.isEmpty()) {
                 task.note(damage);
             }
-            context.stop().running(true);
-            for (int from = 0; from < absent.size(); from += recipe.batch()) {
-                List<ClipViews.View> batch = absent.subList(from, Math.min(absent.size(), from + recipe.batch()));
-                // The last batch is filled up: every one has the shape of training's, on which bits may depend. So
-                // the number of clips at once is part of the cache's name too; their places in the batch do not matter.
-                ClipViews.View[] padded = batch.toArray(new ClipViews.View[recipe.batch()]);
-                Arrays.fill(padded, batch.size(), padded.length, batch.getLast());
-                List<float[]> entries = look(network, views, padded, context.device());
-                for (int i = 0; i < batch.size(); i++) {
-                    cache.write(number(batch.get(i)), entries.get(i));
+            context.stop().during(() -> {
+                for (int from = 0; from < absent.size(); from += recipe.batch()) {
+                    List<ClipViews.View> batch = absent.subList(from, Math.min(absent.size(), from + recipe.batch()));
+                    // The last batch is filled up: every one has the shape of training's, on which bits may depend. So
+                    // the number of clips at once is part of the cache's name too; their places in the batch do not
+                    // matter.
+                    ClipViews.View[] padded = batch.toArray(new ClipViews.View[recipe.batch()]);
+                    Arrays.fill(padded, batch.size(), padded.length, batch.getLast());
+                    List<float[]> entries = look(network, views, padded, context.device());
+                    for (int i = 0; i < batch.size(); i++) {
+                        cache.write(number(batch.get(i)), entries.get(i));
+                    }
+                    task.advance(all.size() - absent.size() + from + batch.size());
+                    if (context.stop().isRequested()) {
+                        throw new StopSignal.Stopped("stopped while answers of the teacher " + teacher.name()
+                                + " were computed; run the same command to go on");
+                    }
                 }
-                task.advance(all.size() - absent.size() + from + batch.size());
-                if (context.stop().isRequested()) {
-                    throw new StopSignal.Stopped("stopped while answers of the teacher " + teacher.name()
-                            + " were computed; run the same command to go on");
-                }
-            }
-        } finally {
-            context.stop().running(false);
+            });
         }
     }
 

@@ -80,13 +80,12 @@ final class DataSetWeights {
             return kept.weights;
         }
         Map<String, Looked> looked = new LinkedHashMap<>(kept.looked);
-        try {
-            context.stop().running(true);
+        Map<String, Map<String, Double>> weights = new LinkedHashMap<>();
+        context.stop().during(() -> {
             look(looked, stage, lesson, clips, sees, held, context, () -> {
                 write(file, Json.text(Map.of(MADE_OF, madeOf, LOOKED, looked)));
             });
             Map<String, Map<String, Double>> losses = new LinkedHashMap<>();
-            Map<String, Map<String, Double>> weights = new LinkedHashMap<>();
             for (String head : stage.heads().keySet()) {
                 Map<String, Double> ofHead = new LinkedHashMap<>();
                 for (TeacherFile teacher : lesson.teachers()) {
@@ -101,10 +100,8 @@ final class DataSetWeights {
             all.put("losses", losses);
             all.put(WEIGHTS, weights);
             write(file, Json.text(all));
-            return weights;
-        } finally {
-            context.stop().running(false);
-        }
+        });
+        return weights;
     }
 
     /** What weights were made of; those of a folder hold where it is the same. */

@@ -137,26 +137,25 @@ public record SelfTraining(Pretraining pretraining, double weight) {
             Device host = context.device().isHost() ? context.device() : Device.cpu();
             Views views = ClipViews.views(pretraining.recipe(), target);
             int batch = pretraining.recipe().batch();
-            context.stop().running(true);
-            for (int from = 0; from < answers.length; from += batch) {
-                int[] clips = Arrays.copyOfRange(all, from, Math.min(answers.length, from + batch));
-                Tensor seen = ClipViews.plain(
-                                host, target, target.geometry(), views, pretraining.modality(), clips, all)
-                        .samples()
-                        .get(pretraining.modality());
-                float[] scores = scores(model, Objects.requireNonNull(seen).to(context.device()));
-                for (int i = 0; i < clips.length; i++) {
-                    answers[from + i] = Arrays.copyOfRange(scores, i * classes, (i + 1) * classes);
+            context.stop().during(() -> {
+                for (int from = 0; from < answers.length; from += batch) {
+                    int[] clips = Arrays.copyOfRange(all, from, Math.min(answers.length, from + batch));
+                    Tensor seen = ClipViews.plain(
+                                    host, target, target.geometry(), views, pretraining.modality(), clips, all)
+                            .samples()
+                            .get(pretraining.modality());
+                    float[] scores = scores(model, Objects.requireNonNull(seen).to(context.device()));
+                    for (int i = 0; i < clips.length; i++) {
+                        answers[from + i] = Arrays.copyOfRange(scores, i * classes, (i + 1) * classes);
+                    }
+                    task.advance(from + clips.length);
+                    if (context.stop().isRequested()) {
+                        throw new StopSignal.Stopped(
+                                "stopped while soft labels were made; run the same command to start again");
+                    }
                 }
-                task.advance(from + clips.length);
-                if (context.stop().isRequested()) {
-                    throw new StopSignal.Stopped(
-                            "stopped while soft labels were made; run the same command to start again");
-                }
-            }
+            });
             return answers;
-        } finally {
-            context.stop().running(false);
         }
     }
 

@@ -2,13 +2,18 @@ package tessera.distill.train;
 
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
+import java.util.function.Consumer;
 import org.jspecify.annotations.Nullable;
 
 /** Asks a run to stop after the current step or batch, and tells when it has saved its state. Thread-safe. */
 public final class StopSignal implements AutoCloseable {
-    private final CountDownLatch saved = new CountDownLatch(1);
+    private final CountDownLatch ended = new CountDownLatch(1);
     private volatile boolean requested;
     private volatile boolean running;
+    /** Whether the process ends, so that only its hook still tells anything. */
+    private volatile boolean ending;
+
+    private volatile @Nullable Throwable failure;
     private @Nullable Thread hook;
 
     /** A signal that has asked for nothing yet. */
@@ -23,11 +28,34 @@ public final class StopSignal implements AutoCloseable {
         return requested;
     }
 
-    /** Tells that something is under way that saves its state when it is asked to stop, or that it has ended. */
-    void running(boolean value) {
-        running = value;
-        if (!value && requested) {
-            saved.countDown();
+    /** What ends with its result saved, or with its state when it is asked to stop, and throws {@link Stopped} then. */
+    @FunctionalInterface
+    interface Resumable<E extends Exception> {
+        void run() throws E;
+    }
+
+    /**
+     * Does what saves its state. A process that is asked to end meanwhile waits for it.
+     *
+     * @throws Stopped also in the place of a failure while the process ends, which the hook tells
+     */
+    <E extends Exception> void during(Resumable<E> work) throws E {
+        running = true;
+        try {
+            work.run();
+        } catch (Stopped saved) {
+            throw saved;
+        } catch (Throwable e) {
+            if (ending) {
+                failure = e;
+                throw new Stopped("the run failed while the process ended", e);
+            }
+            throw e;
+        } finally {
+            running = false;
+            if (requested) {
+                ended.countDown();
+            }
         }
     }
 
@@ -36,10 +64,11 @@ public final class StopSignal implements AutoCloseable {
      * written; until {@link #close}.
      *
      * @param whenSaved called then, while the process still lives; not called if nothing that saves its state was under way
+     * @param whenFailed called in its place with what went wrong, such as a checkpoint for which the disk has no room
      */
-    public synchronized void onShutdown(Runnable whenSaved) {
+    public synchronized void onShutdown(Runnable whenSaved, Consumer<Throwable> whenFailed) {
         close();
-        hook = new Thread(() -> stopAndWait(whenSaved), "tessera-stop");
+        hook = new Thread(() -> stopAndWait(whenSaved, whenFailed), "tessera-stop");
         Runtime.getRuntime().addShutdownHook(hook);
     }
 
@@ -57,20 +86,25 @@ public final class StopSignal implements AutoCloseable {
         }
     }
 
-    private void stopAndWait(Runnable whenSaved) {
+    /** What the hook does. */
+    void stopAndWait(Runnable whenSaved, Consumer<Throwable> whenFailed) {
+        ending = true;
         request();
-        if (running) {
-            try {
-                boolean done = saved.await(2, TimeUnit.MINUTES);
-                if (done) {
-                    whenSaved.run();
-                } else {
-                    System.getLogger("tessera")
-                            .log(System.Logger.Level.WARNING, "the run did not stop within two minutes");
-                }
-            } catch (InterruptedException e) {
-                Thread.currentThread().interrupt();
+        boolean waited = running;
+        try {
+            if (waited && !ended.await(2, TimeUnit.MINUTES)) {
+                System.getLogger("tessera").log(System.Logger.Level.WARNING, "the run did not stop within two minutes");
+                return;
             }
+        } catch (InterruptedException e) {
+            Thread.currentThread().interrupt();
+            return;
+        }
+        Throwable failed = failure;
+        if (failed != null) {
+            whenFailed.accept(failed);
+        } else if (waited) {
+            whenSaved.run();
         }
     }
 
@@ -80,6 +114,10 @@ public final class StopSignal implements AutoCloseable {
 
         Stopped(String message) {
             super(message);
+        }
+
+        private Stopped(String message, Throwable cause) {
+            super(message, cause);
         }
     }
 }

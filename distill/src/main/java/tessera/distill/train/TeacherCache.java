@@ -70,8 +70,12 @@ public final class TeacherCache implements AutoCloseable {
             Path file = folder.resolve(name);
             boolean existed = Files.exists(file);
             RandomAccessFile open = new RandomAccessFile(file.toFile(), "rw");
-            boolean begun = begin(open, key, values);
-            return new TeacherCache(file, values, open, begun && existed);
+            try {
+                return new TeacherCache(file, values, open, begin(open, key, values) && existed);
+            } catch (IOException e) {
+                open.close();
+                throw e;
+            }
         } catch (IOException e) {
             throw WriteFailure.of(folder.resolve(name), e);
         }

@@ -127,6 +127,7 @@ public final class Trainer {
         // Also of one who has no checkpoint left to remove, and may not write there.
         if (Files.exists(finished) && !Files.exists(checkpoint)) {
             requireFinished(finished);
+            FolderLock.removeAbandoned(folder);
             return finished;
         }
         requireShares(context.devices().size());
@@ -167,8 +168,11 @@ public final class Trainer {
     private void onAll(List<Replica> open, Path finished) throws IOException {
         List<Device> devices = context.devices();
         if (open.size() == devices.size()) {
-            train(open);
-            stage.export().writer().write(open.getFirst().setup(), finished, metadata());
+            // Up to the finished file: whoever is asked to stop in the last step has no later checkpoint than that.
+            context.stop().during(() -> {
+                train(open);
+                stage.export().writer().write(open.getFirst().setup(), finished, metadata());
+            });
             return;
         }
         RunContext here = open.isEmpty() ? context : context.on(devices.get(open.size()));
@@ -190,7 +194,6 @@ public final class Trainer {
         try (TrainingStep trainingStep = new TrainingStep(stage, replicas);
                 MetricsLog log = MetricsLog.resumeAt(folder.resolve(METRICS), first);
                 Task task = Task.begin(context.listener(), stage.title(), Task.Unit.STEPS, first, steps)) {
-            context.stop().running(true);
             long written = System.nanoTime();
             for (long step = first; step < steps; step++) {
                 Map<Metric, Double> metrics = trainingStep.take(step, schedule.at(step));
@@ -209,8 +212,6 @@ public final class Trainer {
                             "stopped after step " + (step + 1) + " of " + steps + "; run the same command to resume");
                 }
             }
-        } finally {
-            context.stop().running(false);
         }
     }
 

@@ -9,6 +9,7 @@ import java.util.zip.CRC32;
 import tessera.natives.NativeLibraries;
 import tessera.tensor.io.AtomicFile;
 import tessera.tensor.io.Sha256;
+import tessera.tensor.io.WriteFailure;
 
 /**
  * The student that comes with Tessera: a small RGB model (16 frames of 84 x 84 pixels) that all stages of MM-CDFSL trained on the
@@ -36,10 +37,9 @@ public final class WarmStart {
      */
     public static Path file() {
         byte[] bytes = bytes();
+        Path folder =
+                NativeLibraries.defaultCache(System.getenv()).resolveSibling("").toAbsolutePath();
         try {
-            Path folder = NativeLibraries.defaultCache(System.getenv())
-                    .resolveSibling("")
-                    .toAbsolutePath();
             long crc = crc(bytes);
             Path file = folder.resolve("warm-start-" + Long.toHexString(crc) + "-" + bytes.length + ".safetensors");
             if (!Files.isRegularFile(file) || crc(Files.readAllBytes(file)) != crc) {
@@ -48,7 +48,7 @@ public final class WarmStart {
             }
             return file;
         } catch (IOException e) {
-            throw new UncheckedIOException("cannot unpack the student of a warm start", e);
+            throw WriteFailure.of(folder, e);
         }
     }
 

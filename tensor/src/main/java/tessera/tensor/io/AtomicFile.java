@@ -62,8 +62,7 @@ public final class AtomicFile {
             removeAbandoned(directory);
             boolean written = false;
             while (!written) {
-                String name = PREFIX + ProcessLock.OWN + "-" + UUID.randomUUID() + SUFFIX;
-                written = write(directory.resolve(name), absolute, content);
+                written = write(hidden(directory), absolute, content);
             }
             forceDirectory(directory);
         } catch (IOException failure) {
@@ -106,6 +105,21 @@ public final class AtomicFile {
         } catch (IOException failure) {
             throw WriteFailure.of(folder, failure);
         }
+    }
+
+    /**
+     * Tries whether a folder takes new files, by one that does not stay; those that killed processes left are removed first.
+     *
+     * @throws IOException if it takes none
+     */
+    public static void requireNewFiles(Path directory) throws IOException {
+        removeAbandoned(directory);
+        Files.deleteIfExists(Files.createFile(hidden(directory)));
+    }
+
+    /** A new name; nothing has it yet. */
+    private static Path hidden(Path directory) {
+        return directory.resolve(PREFIX + ProcessLock.OWN + "-" + UUID.randomUUID() + SUFFIX);
     }
 
     /**

@@ -75,6 +75,17 @@ public final class FolderLock implements AutoCloseable {
         }
     }
 
+    /** Removes what a killed run left of its lock, where there is any and this process may. */
+    public static void removeAbandoned(Path folder) {
+        if (Files.exists(folder.resolve(LOCK)) || !holders(folder).isEmpty()) {
+            try {
+                hold(folder).close();
+            } catch (IllegalArgumentException | UncheckedIOException stays) {
+                System.getLogger("tessera").log(System.Logger.Level.DEBUG, "left in {0}: {1}", folder, stays);
+            }
+        }
+    }
+
     /** Null if the file that was locked has lost its name by then, to a holder that was just done. */
     private static @Nullable FolderLock lock(Path folder, Path real) throws IOException {
         Path file = real.resolve(LOCK);
