@@ -9,6 +9,8 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -17,6 +19,7 @@ import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.ValueSource;
 import tessera.kernels.DType;
 import tessera.kernels.Device;
@@ -75,18 +78,21 @@ class ImportNamesTest {
         return named;
     }
 
-    private Object[] words(Map<String, Tensor> weights) {
+    private Object[] words(Map<String, Tensor> weights, String... more) {
         Path file = folder.resolve("model.safetensors");
         Checkpoint.write(file, weights, Map.of("format", "pt"));
-        return new Object[] {"import", "--checkpoint", file, "--frames=8", "--pixels=32", "--out", out()};
+        List<Object> words =
+                new ArrayList<>(List.of("import", "--checkpoint", file, "--frames=8", "--pixels=32", "--out", out()));
+        words.addAll(List.of(more));
+        return words.toArray();
     }
 
     private Path out() {
         return folder.resolve("student.safetensors");
     }
 
-    private byte[] imported(Map<String, Tensor> weights) throws IOException {
-        String told = Shell.succeed(words(weights));
+    private byte[] imported(Map<String, Tensor> weights, String... more) throws IOException {
+        String told = Shell.succeed(words(weights, more));
         assertTrue(told.contains("head action: 5 classes"), told);
         assertFalse(told.contains("left, as"), told);
         return Files.readAllBytes(out());
@@ -180,6 +186,91 @@ class ImportNamesTest {
             assertEquals(16, read.heads());
             assertEquals(224, read.width());
             assertEquals(16, read.mlpDim());
+        }
+    }
+
+    private static Map<String, Tensor> twice(Map<String, Tensor> weights) {
+        Map<String, Tensor> doubled = new LinkedHashMap<>(weights);
+        doubled.replaceAll((name, tensor) -> tensor.dtype() == DType.F32 ? tensor.mul(2) : tensor);
+        return doubled;
+    }
+
+    /** The moving average of a model's weights, which some programs keep beside it. */
+    @ParameterizedTest
+    @ValueSource(strings = {"ema", "model_ema", "module"})
+    void aModelAndItsAverageAreBothNamed(String name) throws IOException {
+        for (Map<String, Tensor> weights : List.of(videoMae(), swin())) {
+            byte[] plain = imported(weights);
+            byte[] average = imported(twice(weights));
+            assertFalse(Arrays.equals(plain, average));
+            Map<String, Tensor> both = new LinkedHashMap<>(weights);
+            both.putAll(renamed(twice(weights), each -> name + "." + each));
+            int width = weights.containsKey("fc_norm.weight") ? WIDTH : 24;
+            String what = " (a model of 3 channels, width " + width + ")";
+            Shell.refuse(
+                    List.of("it holds 2 models; pass --prefix with one of them: ", " ." + what, " " + name + what),
+                    words(both));
+            assertArrayEquals(plain, imported(both, "--prefix=."));
+            assertArrayEquals(average, imported(both, "--prefix=" + name));
+        }
+    }
+
+    @Test
+    void aDotIsForAModelWithoutAName() {
+        Map<String, Tensor> named = renamed(videoMae(), name -> "net." + name);
+        Shell.refuse(
+                List.of("--prefix is . but no model is without a name; inside are net (a model of 3"),
+                words(named, "--prefix=."));
+        Shell.refuse(List.of("--prefix is empty but no model"), words(named, "--prefix="));
+    }
+
+    @ParameterizedTest
+    @CsvSource({
+        "vision_encoder.transformer.resblocks.0.attn.in_proj_weight, a CLIP of videos",
+        "vivit.embeddings.cls_token, a ViViT or TimeSformer",
+        "model.time_embed, a ViViT or TimeSformer",
+        "blocks.0.ls1.gamma, whose blocks are scaled (InternVideo2",
+        "module.encoder.blocks.1.gamma_1, whose blocks are scaled",
+        "pos_embed_spatial, learned positions of space and time",
+        "module.backbone.blocks.0.attn.qkv.bias, 'queries, keys and values'",
+        "backbone.layers.0.mixer.A_log, a state space model",
+        "register_tokens, changes what its blocks see",
+        "embeddings.position_embeddings, changes what its blocks see",
+        "norm_pre.weight, changes what its blocks see",
+    })
+    void otherModelsAreRefusedByName(String weight, String what) {
+        Map<String, Tensor> weights = videoMae();
+        weights.put(weight, Tensor.ones(WIDTH));
+        Shell.refuse(List.of(weight, what, "models here are VideoMAE (also V2, MVD and UMT)"), words(weights));
+        assertFalse(Files.exists(out()));
+    }
+
+    /** A ViT of pictures, and a Swin with positions. */
+    @Test
+    void aModelOfSinglePicturesIsRefused() {
+        Map<String, Tensor> weights = videoMae();
+        weights.put("patch_embed.proj.weight", Tensor.ones(WIDTH, 3, 8, 8));
+        Shell.refuse(
+                List.of("there is no patch embedding", "but f32[128, 3, 8, 8], that of a model of single pictures"),
+                words(weights));
+        Map<String, Tensor> swin = swin();
+        swin.put("absolute_pos_embed", Tensor.ones(1, 64, 24));
+        Shell.refuse(List.of("it has absolute_pos_embed, which changes"), words(swin));
+    }
+
+    /** Unmasked Teacher: a VideoMAE whose patches have one frame, of 8 frames, with as many positions. */
+    @Test
+    void patchesOfOneFrameAreUmts() throws IOException {
+        VideoMaeConfig config =
+                new VideoMaeConfig(Patches.plain(3, 1, 8), 8, 32, 32, WIDTH, 2, 2, 64, 1, 1, 1e-6, 1e-6, false, false);
+        Params params = Params.random(Device.cpu(), DType.F32, 6);
+        new VideoMaeClassifier(params, config, 5).close();
+        Path file = folder.resolve("umt.safetensors");
+        Checkpoint.write(file, renamed(params.all(), name -> name.replaceFirst("^encoder\\.", "")), Map.of());
+        Shell.succeed("import", "--checkpoint", file, "--pixels=32", "--out", out());
+        try (Student student = Student.load(out(), Device.cpu())) {
+            assertEquals(8, student.config().input().frames());
+            assertEquals(1, ((VideoMaeConfig) student.config()).patches().tubelet());
         }
     }
 }

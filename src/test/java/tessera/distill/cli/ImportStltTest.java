@@ -3,11 +3,13 @@ package tessera.distill.cli;
 import static java.util.Objects.requireNonNull;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
 
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -115,6 +117,31 @@ class ImportStltTest {
             read.tensors()
                     .forEach((name, tensor) ->
                             assertArrayEquals(requireNonNull(expected.get(name)).toFloats(), tensor.toFloats(), name));
+        }
+    }
+
+    /** What holds the model does not matter, and of a model and its average, as of other models, either is taken. */
+    @Test
+    void oneOfSeveralIsTakenByItsName() throws IOException {
+        Path student = folder.resolve("student.safetensors");
+        Shell.succeed("import", "--checkpoint", file, "--heads=3", "--out", student);
+        byte[] plain = Files.readAllBytes(student);
+        try (Scope scope = Scope.open();
+                Checkpoint read = Checkpoint.read(file)) {
+            Map<String, Tensor> named = new LinkedHashMap<>();
+            read.tensors().forEach((name, tensor) -> named.put("net." + name, tensor));
+            Checkpoint.write(file, named, Map.of());
+            Shell.succeed("import", "--checkpoint", file, "--heads=3", "--out", student);
+            assertArrayEquals(plain, Files.readAllBytes(student));
+
+            Map<String, Tensor> both = new LinkedHashMap<>(read.tensors());
+            read.tensors().forEach((name, tensor) -> both.put("ema." + name, tensor.mul(2)));
+            Checkpoint.write(file, both, Map.of());
+            refuse(student, "one of them: . (a model of boxes, width 24), ema (a model of boxes", "--heads=3");
+            Shell.succeed("import", "--checkpoint", file, "--heads=3", "--prefix=.", "--out", student);
+            assertArrayEquals(plain, Files.readAllBytes(student));
+            Shell.succeed("import", "--checkpoint", file, "--heads=3", "--prefix=ema", "--out", student);
+            assertFalse(Arrays.equals(plain, Files.readAllBytes(student)));
         }
     }
 

@@ -4,7 +4,6 @@ import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.nio.ByteOrder;
-import java.nio.FloatBuffer;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
@@ -112,11 +111,12 @@ final class Features extends ToolCommand {
                 Predictor opened = student.open();
                 Student pooled = opened.student().pooled(by);
                 Predictor predictor = Predictor.of(pooled, opened.masking(), opened.seed());
+                Input read = read(arena);
                 CostMeter meter = CostMeter.open()) {
             opened.masking().reduction().requireFit(pooled.config(), by);
             timing.started();
             ClipShape input = predictor.student().config().input();
-            ArrayData array = batch(read(arena), input);
+            ArrayData array = batch(read.array, input);
             requireFit(array, input);
             levels = Modality.KNOWN.stream()
                     .map(Modality::layout)
@@ -176,7 +176,21 @@ final class Features extends ToolCommand {
         return extension;
     }
 
-    private ArrayData read(Arena arena) {
+    /**
+     * The clips, mapped where their format allows it, so that there may be more than fit into memory.
+     *
+     * @param file that they are a part of, or null where they are in the arena
+     */
+    private record Input(ArrayData array, @Nullable SafetensorsFile file) implements AutoCloseable {
+        @Override
+        public void close() {
+            if (file != null) {
+                file.close();
+            }
+        }
+    }
+
+    private Input read(Arena arena) {
         if (Files.isDirectory(clips)) {
             throw new IllegalArgumentException(
                     clips + " is a folder; name one array of clips in an npy, npz or safetensors"
@@ -184,18 +198,20 @@ final class Features extends ToolCommand {
         }
         FileSummary summary = FileSummary.of(clips);
         return switch (summary.format()) {
-            case NPY -> Npy.map(clips, arena);
+            case NPY -> new Input(Npy.map(clips, arena), null);
             case NPZ -> {
                 try (NpzFile file = Npz.open(clips)) {
-                    yield file.read(file.unreadable().containsKey(CLIPS) ? CLIPS : chosen(file.names()), arena);
+                    String name = file.unreadable().containsKey(CLIPS) ? CLIPS : chosen(file.names());
+                    yield new Input(file.read(name, arena), null);
                 }
             }
             case SAFETENSORS -> {
-                try (SafetensorsFile file = Safetensors.open(clips)) {
-                    ArrayData entry = file.entry(chosen(file.names()));
-                    MemorySegment own =
-                            arena.allocate(entry.data().byteSize(), 64).copyFrom(entry.data());
-                    yield new ArrayData(entry.name(), entry.type(), entry.shape(), own);
+                SafetensorsFile file = Safetensors.open(clips);
+                try {
+                    yield new Input(file.entry(chosen(file.names())), file);
+                } catch (RuntimeException e) {
+                    file.close();
+                    throw e;
                 }
             }
         };
@@ -265,6 +281,9 @@ final class Features extends ToolCommand {
     private Tensor timed(ArrayData array, int from, int count) {
         long begun = System.nanoTime();
         Tensor batch = batch(array, from, count);
+        if (array.data().isMapped()) {
+            array.data().unload(); // or all that was read would count as memory of this process
+        }
         preparing += System.nanoTime() - begun;
         return batch;
     }
@@ -305,25 +324,31 @@ final class Features extends ToolCommand {
         int count = Math.toIntExact(shape[0]);
         int width = predictor.student().featureWidth();
         int ensemble = predictor.masking().ensemble();
-        FloatBuffer flat = FloatBuffer.allocate(Math.multiplyExact(Math.multiplyExact(ensemble, count), width));
-        double[][][] features;
+        float[] features = new float[Math.multiplyExact(Math.multiplyExact(ensemble, count), width)];
         try (Task task = progress.context(student.compute()).task(FEATURES, Task.Unit.CLIPS, count)) {
             long begun = System.nanoTime();
-            features = FeatureExtraction.extract(
-                    predictor, count, BATCH, (from, batch) -> timed(array, from, batch), task::advance);
+            FeatureExtraction.extract(
+                    predictor,
+                    count,
+                    BATCH,
+                    (from, batch) -> timed(array, from, batch),
+                    (pass, clip, values, at) -> {
+                        int to = (pass * count + clip) * width;
+                        for (int i = 0; i < width; i++) {
+                            requireFinite(clip, values[at + i]);
+                            features[to + i] = (float) values[at + i];
+                        }
+                    },
+                    task::advance);
             computing = System.nanoTime() - begun - preparing;
         }
-        for (double[][] pass : features) {
-            for (int i = 0; i < count; i++) {
-                for (double number : pass[i]) {
-                    if (!Double.isFinite(number)) {
-                        throw new IllegalArgumentException("the student gives clip " + i
-                                + " (counted from 0) the feature " + number + "; check the student's weights");
-                    }
-                    flat.put((float) number);
-                }
-            }
+        return ArrayData.of(FEATURES, features, ensemble, count, width);
+    }
+
+    private static void requireFinite(int clip, double number) {
+        if (!Double.isFinite(number)) {
+            throw new IllegalArgumentException("the student gives clip " + clip + " (counted from 0) the feature "
+                    + number + "; check the student's weights");
         }
-        return ArrayData.of(FEATURES, flat.array(), ensemble, count, width);
     }
 }

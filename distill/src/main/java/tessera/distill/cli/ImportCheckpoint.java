@@ -100,7 +100,8 @@ final class ImportCheckpoint extends ToolCommand {
             names = "--prefix",
             paramLabel = "NAME",
             description =
-                    "Which of several models in the file, by what its weights' names begin with, such as student_rgb;"
+                    "Which of several models in the file, by what its weights' names begin with, such as student_rgb, or a dot"
+                            + " for that without a name beside others such as ema;"
                             + " without it a file of several models is refused with a list of them.")
     private @Nullable String prefix;
 
@@ -129,7 +130,9 @@ final class ImportCheckpoint extends ToolCommand {
     @Option(
             names = "--frames",
             paramLabel = "T",
-            description = "Frames of a clip, which STLT and a config.json tell. Default: ${DEFAULT-VALUE}")
+            description =
+                    "Frames of a clip, which STLT and a config.json tell. Default: ${DEFAULT-VALUE}; 8 of a VideoMAE"
+                            + " whose patches have one frame, as UMT's have")
     private int frames = 16;
 
     @Option(
@@ -215,8 +218,8 @@ final class ImportCheckpoint extends ToolCommand {
                 SwinNames.writeForTorchvision(out, weights, config);
             } else {
                 PublishedHead heads = heads(translated, checkpoint.metadata, config.featureWidth(), null);
-                save(params, model.config(), heads);
                 tellLeft(translated.keySet(), architecture, heads);
+                save(params, model.config(), heads);
             }
         }
         return config;
@@ -260,8 +263,8 @@ final class ImportCheckpoint extends ToolCommand {
         try (StltModel model = new StltModel(params, config)) {
             params.finish(name -> !architecture.keeps(name));
             PublishedHead heads = heads(weights, checkpoint.metadata, config.featureWidth(), null);
-            save(params, model.config(), heads);
             tellLeft(weights.keySet(), architecture, heads);
+            save(params, model.config(), heads);
         }
         return config;
     }
@@ -303,6 +306,7 @@ final class ImportCheckpoint extends ToolCommand {
     }
 
     private VideoMaeConfig videoMae(Source source) {
+        OtherModels.refuse(source.weights.keySet());
         refuseTorchvision("a VideoMAE");
         boolean huggingFace = VideoMaeNames.areTransformers(source.weights.keySet());
         Map<String, Tensor> translated = PublishedHead.single(VideoMaeNames.translate(source.weights));
@@ -348,8 +352,8 @@ final class ImportCheckpoint extends ToolCommand {
         Params params = Params.from(Device.cpu(), DType.F32, weights, 0, name -> fresh && name.startsWith("fc_norm."));
         try (VideoMaeClassifier model = new VideoMaeClassifier(params, config, 0)) {
             params.finish(name -> !name.startsWith("encoder.") && !name.startsWith("fc_norm."));
-            save(params, model.config(), heads);
             tellLeft(found.keySet(), architecture, heads);
+            save(params, model.config(), heads);
         }
         return config;
     }
@@ -366,7 +370,7 @@ final class ImportCheckpoint extends ToolCommand {
         }
     }
 
-    /** Notes what else the file holds, such as a head of several layers, for who expects it in the student. */
+    /** Notes what else the file holds, such as a head of several layers, for who expects it in the student; refuses what belongs to its model. */
     private void tellLeft(Set<String> found, Architecture architecture, PublishedHead heads) {
         List<String> left = found.stream()
                 .filter(name -> !architecture.keeps(name)
@@ -374,6 +378,7 @@ final class ImportCheckpoint extends ToolCommand {
                         && BESIDE.stream().noneMatch(name::startsWith))
                 .map(Printable::line)
                 .toList();
+        OtherModels.requireNoTokens(left);
         if (!left.isEmpty()) {
             String more = left.size() > SHOWN ? " and " + (left.size() - SHOWN) + " more" : "";
             notes.add("left, as a student has no place for it: "

@@ -29,6 +29,7 @@ record PublishedVideoMae(
     private static final String PATCH_WEIGHT = "encoder.patch_embed.proj.weight";
     private static final Pattern BLOCK = Pattern.compile("encoder\\.blocks\\.(\\d+)\\..*");
     private static final int GRID = 14;
+    private static final int SLOTS = 8;
     private static final int HEAD_WIDTH = 64;
     /** transformers' converter wrote 16 heads for ViT-S, whose weights were trained with 6. */
     private static final int SMALL = 384;
@@ -55,8 +56,12 @@ record PublishedVideoMae(
     private Tensor embedding() {
         Tensor embedding = weights.get(PATCH_WEIGHT);
         if (embedding == null || embedding.rank() != 5 || embedding.shape().count() == 0) {
+            String found = embedding == null
+                    ? "under any known name"
+                    : "but " + embedding.describe()
+                            + (embedding.rank() == 4 ? ", that of a model of single pictures" : "");
             throw new CheckpointException("there is no patch embedding " + PATCH_WEIGHT
-                    + " [width, channels, tubelet, patch, patch] under any known name; pass a VideoMAE checkpoint");
+                    + " [width, channels, tubelet, patch, patch] " + found + "; pass a VideoMAE checkpoint");
         }
         return embedding;
     }
@@ -125,7 +130,9 @@ record PublishedVideoMae(
             throw new IllegalArgumentException(source + " is " + side + "; pass a multiple of the patch, " + patch);
         }
         Integer length = told("num_frames", "all_frames");
-        int frames = asked.frames() != null ? asked.frames() : length != null ? length : 16;
+        int published =
+                tubelet == 1 ? SLOTS : 2 * SLOTS; // UMT's patches have one frame, with the sines of as many slots
+        int frames = asked.frames() != null ? asked.frames() : length != null ? length : published;
         Modality modality = modality(asked.modality());
         VideoMaeConfig plain;
         try {

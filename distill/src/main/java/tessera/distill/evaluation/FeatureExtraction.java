@@ -23,6 +23,13 @@ public final class FeatureExtraction {
         Tensor batch(int from, int count);
     }
 
+    /** Where features go. */
+    @FunctionalInterface
+    public interface Sink {
+        /** The feature of a clip by a pass of the ensemble: the values from an offset on, which belong to the caller. */
+        void add(int pass, int clip, double[] values, int offset);
+    }
+
     /**
      * Features of every clip of a set, with progress; see {@link #extract(Predictor, int, int, Source, LongConsumer)}.
      *
@@ -55,6 +62,25 @@ public final class FeatureExtraction {
     public static double[][][] extract(Predictor predictor, int count, int most, Source clips, LongConsumer progress) {
         int width = predictor.student().featureWidth();
         double[][][] features = new double[predictor.masking().ensemble()][count][width];
+        extract(
+                predictor,
+                count,
+                most,
+                clips,
+                (pass, clip, values, at) -> System.arraycopy(values, at, features[pass][clip], 0, width),
+                progress);
+        return features;
+    }
+
+    /**
+     * The same, without an object for each feature.
+     *
+     * @param sink gets every feature once
+     */
+    public static void extract(
+            Predictor predictor, int count, int most, Source clips, Sink sink, LongConsumer progress) {
+        int width = predictor.student().featureWidth();
+        int ensemble = predictor.masking().ensemble();
         for (int from = 0; from < count; from += most) {
             int batch = Math.min(most, count - from);
             try (Scope scope = Scope.open()) {
@@ -62,14 +88,13 @@ public final class FeatureExtraction {
                 double[] values = predictor
                         .features(clips.batch(from, batch), predictor.seed() + from)
                         .toDoubles();
-                for (int p = 0; p < features.length; p++) {
+                for (int p = 0; p < ensemble; p++) {
                     for (int i = 0; i < batch; i++) {
-                        System.arraycopy(values, (p * batch + i) * width, features[p][from + i], 0, width);
+                        sink.add(p, from + i, values, (p * batch + i) * width);
                     }
                 }
             }
             progress.accept(from + batch);
         }
-        return features;
     }
 }

@@ -2,6 +2,7 @@ package tessera.nn.stlt;
 
 import java.util.Locale;
 import java.util.Map;
+import java.util.Optional;
 import java.util.Set;
 import tessera.nn.CheckpointException;
 import tessera.nn.WeightNames;
@@ -12,21 +13,37 @@ public final class StltNames {
     private static final String CLASSIFIERS = "classifiers.";
     private static final String LAYOUT = StltModel.ROOT + ".layout_embedding.";
     private static final String BOXES = LAYOUT + "category_box_embeddings.";
+    private static final String CATEGORIES = BOXES + "category_embeddings.weight";
     private static final double PUBLISHED_DROPOUT = .1;
 
     private StltNames() {}
 
     /** Whether weights of these names, of any origin, are an STLT's. */
     public static boolean matches(Set<String> names) {
-        return names.stream().anyMatch(name -> WeightNames.unwrapped(name).startsWith(LAYOUT));
+        return names.stream()
+                .map(WeightNames::unwrapped)
+                .anyMatch(name -> name.startsWith(LAYOUT) || name.contains("." + LAYOUT));
     }
 
     /**
-     * Names as the authors' code has them: prefixes that compiling and distributing add are removed, and classifiers {@code
-     * classifiers.VERB.weight} become heads {@code heads.verb.weight}. The tensors are the same.
+     * Names as the authors' code has them: prefixes that compiling and distributing add are removed, and so is whatever else stands
+     * before the only table of categories; classifiers {@code classifiers.VERB.weight} become heads {@code heads.verb.weight}. The
+     * tensors are the same.
+     *
+     * @throws CheckpointException if the file holds several models, or two weights of one name
      */
     public static Map<String, Tensor> translate(Map<String, Tensor> checkpoint) {
-        return WeightNames.renamed(checkpoint, name -> head(WeightNames.unwrapped(name)));
+        Map<String, Tensor> named = WeightNames.renamed(checkpoint, WeightNames::unwrapped);
+        String prefix = WeightNames.prefix(named.keySet(), StltNames::before);
+        return WeightNames.renamed(
+                named, name -> head(name.startsWith(prefix) ? name.substring(prefix.length()) : name));
+    }
+
+    /** What stands before the table of categories. */
+    private static Optional<String> before(String name) {
+        return name.equals(CATEGORIES) || name.endsWith("." + CATEGORIES)
+                ? Optional.of(name.substring(0, name.length() - CATEGORIES.length()))
+                : Optional.empty();
     }
 
     private static String head(String name) {
@@ -58,7 +75,7 @@ public final class StltNames {
                 heads,
                 spatial,
                 temporal,
-                rows(table(weights, BOXES + "category_embeddings.weight")),
+                rows(table(weights, CATEGORIES)),
                 rows(table(weights, BOXES + "side_embedding.weight")),
                 rows(table(weights, BOXES + "state_embedding.weight")),
                 PUBLISHED_DROPOUT);
