@@ -121,7 +121,7 @@ final class CheckpointParts {
         return models.stream()
                 .filter(model -> !model.isEmpty()
                         && (weight.startsWith(model + ".") || plain(weight).startsWith(model + ".")))
-                .max(Comparator.comparing(String::length))
+                .max(Comparator.comparingInt(String::length))
                 .orElse("");
     }
 
