@@ -57,7 +57,7 @@ final class Doctor extends ToolCommand {
         report.put("jdk", Runtime.version() + ", " + System.getProperty("java.vendor"));
         report.put("system", system(NativeLibraries.platform(), Path.of("/")));
         report.put("processor", processor());
-        report.put("threads", Runtime.getRuntime().availableProcessors() + " available");
+        report.put("threads", threads());
         report.put("heap", (Runtime.getRuntime().maxMemory() >> 20) + " MiB at most");
         report.put("vector api", vectorApi());
         report.put("cpu kernels", NativeReport.cpuKernels());
@@ -71,6 +71,19 @@ final class Doctor extends ToolCommand {
                 "cache",
                 String.valueOf(NativeLibraries.defaultCache(System.getenv()).getParent()));
         return report;
+    }
+
+    /** Those that there are, and how many of them compute where {@code tessera.threads} names another number. */
+    private static String threads() {
+        String available = Runtime.getRuntime().availableProcessors() + " available";
+        try {
+            int threads = Device.cpu().threads();
+            return threads == Runtime.getRuntime().availableProcessors()
+                    ? available
+                    : available + ", " + threads + " in use";
+        } catch (IllegalArgumentException e) {
+            return available + ", but " + e.getMessage();
+        }
     }
 
     /** Programs and libraries are carried for Linux on x86-64 as it mostly is, with glibc. */
