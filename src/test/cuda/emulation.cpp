@@ -615,13 +615,29 @@ const Kernel*& kernel_list() {
 
 }  // namespace
 
-Kernel::Kernel(const char* name, void (*run)(const void*), size_t args_size, int max_threads)
-    : name(name), run(run), args_size(args_size), max_threads(max_threads), next(kernel_list()) {
+Kernel::Kernel(
+    const char* name,
+    void (*run)(const void*),
+    size_t args_size,
+    int max_threads,
+    const char* file,
+    const char* args_struct)
+    : name(name),
+      run(run),
+      args_size(args_size),
+      max_threads(max_threads),
+      file(file),
+      args_struct(args_struct),
+      next(kernel_list()) {
     if (find_kernel(name) != nullptr) {
         fprintf(stderr, "fake CUDA: two kernels have the name %s\n", name);
         abort();
     }
     kernel_list() = this;
+}
+
+const Kernel* last_kernel() {
+    return kernel_list();
 }
 
 const Kernel* find_kernel(const char* name) {

@@ -23,7 +23,12 @@
 #define KERNEL(threads, name, Args)                                                                                   \
     static void name(const Args& args);                                                                               \
     static const emulation::Kernel name##_kernel(                                                                     \
-        #name, [](const void* args) { name(*static_cast<const Args*>(args)); }, sizeof(Args), threads);               \
+        #name,                                                                                                        \
+        [](const void* args) { name(*static_cast<const Args*>(args)); },                                              \
+        sizeof(Args),                                                                                                 \
+        threads,                                                                                                      \
+        __FILE__,                                                                                                     \
+        #Args);                                                                                                       \
     static void name(const Args& args)
 
 #define KERNEL_BLOCKS(threads, blocks, name, Args) KERNEL(threads, name, Args)
@@ -83,12 +88,23 @@ struct Kernel {
     void (*run)(const void* args);
     size_t args_size;
     int max_threads;
+    const char* file;         // of its source
+    const char* args_struct;  // the name of its parameters' struct
     const Kernel* next;
 
-    Kernel(const char* name, void (*run)(const void*), size_t args_size, int max_threads);
+    Kernel(
+        const char* name,
+        void (*run)(const void*),
+        size_t args_size,
+        int max_threads,
+        const char* file,
+        const char* args_struct);
 };
 
 const Kernel* find_kernel(const char* name);
+
+/** The last kernel of the list, whose `next` leads to the others. */
+const Kernel* last_kernel();
 
 /**
  * Runs a kernel; null, or the text of what went wrong, valid until the next launch. Callers take turns.

@@ -1000,6 +1000,17 @@ EXPORT const char* fakeLastError() {
     return text.c_str();
 }
 
+EXPORT const char* fakeKernels() {
+    static thread_local std::string text;
+    text.clear();
+    for (const emulation::Kernel* kernel = emulation::last_kernel(); kernel != nullptr; kernel = kernel->next) {
+        std::string file = kernel->file;
+        text += std::string(kernel->name) + " " + file.substr(file.rfind('/') + 1) + " " + kernel->args_struct + " "
+            + std::to_string(kernel->args_size) + "\n";
+    }
+    return text.c_str();
+}
+
 // ---------------------------------------------------------------------------------------------------- device and context
 
 EXPORT int cuInit(unsigned) {

@@ -87,3 +87,6 @@ EXPORT void fakeReset();
 
 /** What went wrong last in enqueued work, or an empty text. */
 EXPORT const char* fakeLastError();
+
+/** All kernels, a line for each: its name, the file of its source, the name of its parameters' struct and the struct's bytes. */
+EXPORT const char* fakeKernels();

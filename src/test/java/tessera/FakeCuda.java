@@ -148,6 +148,11 @@ public final class FakeCuda {
         return text("fakeLastError");
     }
 
+    /** All kernels, a line for each: its name, the file of its source, the name of its parameters' struct and the struct's bytes. */
+    public static String kernels() {
+        return text("fakeKernels");
+    }
+
     private static String text(String function) {
         try {
             MethodHandle handle = Library.call(FunctionDescriptor.of(ADDRESS), function);

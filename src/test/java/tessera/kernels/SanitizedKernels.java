@@ -118,7 +118,7 @@ public final class SanitizedKernels extends KernelParity {
         arithmetic();
         stridedCopies();
         sums();
-        for (int cols : new int[] {1, 7, 16, 131, 384, 769, 1285}) {
+        for (int cols : new int[] {1, 7, 16, 131, 384, 500, 768, 769, 1280, 1285}) {
             layerNorm(cols);
         }
         softmax(false);
@@ -181,10 +181,11 @@ public final class SanitizedKernels extends KernelParity {
     }
 
     /** Has some of these shapes computed by kernels that are not usual, in processes that keep compiled kernels in a folder. */
-    static void unusualAttention(Path cache) throws IOException {
+    public static void unusualAttention(Path cache) throws IOException {
         Files.writeString(cache.resolve("attention.providers"), """
                 Fake 80 forward 70 71 64 tall
                 Fake 80 forward 17 18 64 tall
+                Fake 80 forward 17 17 48 tall
                 Fake 80 forward 5 6 24 tall
                 Fake 90 biased-forward 70 70 32 wgmma
                 Fake 90 biased-backward 70 70 32 wgmma
@@ -206,6 +207,9 @@ public final class SanitizedKernels extends KernelParity {
             checkAttention(6, 2, n, n, 32, 1, 3);
             checkAttention(2, 1, n, n, 16, 0, 2);
         }
+        checkAttention(1, 1, 17, 17, 48, 0);
+        checkAttention(1, 1, 17, 17, 80, 1);
+        checkAttention(1, 1, 70, 131, 32, 0);
     }
 
     private void longRows() {

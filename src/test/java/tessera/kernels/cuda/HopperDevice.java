@@ -10,7 +10,7 @@ import tessera.tensor.TestDevices;
 
 /** The device for kernels of compute capability 9.0: a real one, or the fake one as it is when it has this capability. */
 final class HopperDevice {
-    private static final int CAPABILITY = 90;
+    static final int CAPABILITY = 90;
 
     /** The fake device once more; like any device never closed. */
     private static @Nullable CudaDevice fake;

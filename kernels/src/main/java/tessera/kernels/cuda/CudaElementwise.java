@@ -184,7 +184,7 @@ final class CudaElementwise implements Elementwise {
             case 8 -> "copy_8";
             default -> "copy_16";
         };
-        CudaLaunch launch = module.function(name).begin().i64(x, y, n);
+        CudaLaunch launch = module.function(name).begin().address(x).address(y).i64(n);
         axes(launch, shape, first, rank, -1);
         axes(launch, xStrides, first, rank, -1);
         axes(launch, yStrides, first, rank, -1);
@@ -212,7 +212,8 @@ final class CudaElementwise implements Elementwise {
         }
         CudaLaunch launch = module.function(unit == 4 ? "transpose_4" : unit == 2 ? "transpose_2" : "transpose_1")
                 .begin()
-                .i64(x, y)
+                .address(x)
+                .address(y)
                 .i64(axes.shape[row], axes.shape[last])
                 .i64(axes.xStrides[last], axes.yStrides[row]);
         axes(launch, axes.shape, first, last, row);

@@ -138,7 +138,8 @@ final class CudaGraph implements Graph {
     private void write(Variables values) {
         device.writeVariables()
                 .begin()
-                .i64(variables.address(), values.seed(), values.stream())
+                .address(variables.address())
+                .i64(values.seed(), values.stream())
                 .f32(values.lr())
                 .f32(CudaOptimiser.correction1(betas.beta1(), values.step()))
                 .f32(CudaOptimiser.correction2(betas.beta2(), values.step()))

@@ -28,12 +28,37 @@ final class CudaLaunch {
     private static final int LARGEST_X = Integer.MAX_VALUE;
     private static final int LARGEST_YZ = 65535;
 
+    /** Compares what is written with the structs of the sources, in tests; null elsewhere. */
+    private static @Nullable Watch watch;
+
     private final CudaThread thread;
     private final MemorySegment block = Arena.ofAuto().allocate(SIZE, CudaDriver.TENSOR_MAP_ALIGNMENT);
     private final long params = block.address() + LIST;
     private @Nullable CudaFunction function;
     private int used;
     private int alignment;
+
+    /** What is written where, for the {@link #watch} alone. */
+    private final StringBuilder layout = new StringBuilder();
+
+    /** Sees each launch before it is made. */
+    @FunctionalInterface
+    interface Watch {
+        /**
+         * Looks at a launch.
+         *
+         * @param kernel its name
+         * @param layout for each argument its kind and the byte where it begins, with a blank behind; valid until the call returns. Kinds are
+         *     {@code p}, an address, {@code l}, an i64, {@code i}, an i32, {@code f}, an f32, {@code d}, an f64, {@code m}, a matrix, and
+         *     {@code z}, 8 bytes of zeros, whatever they stand for
+         */
+        void launched(String kernel, CharSequence layout);
+    }
+
+    /** Lets tests see every launch from here on; called before the first. */
+    static void watch(Watch next) {
+        watch = next;
+    }
 
     CudaLaunch(CudaThread thread) {
         this.thread = thread;
@@ -48,12 +73,20 @@ final class CudaLaunch {
         function = next;
         used = 0;
         alignment = 1;
+        if (watch != null) {
+            layout.setLength(0);
+        }
         return this;
     }
 
     /** The address of a buffer, 0 for null. */
     CudaLaunch buffer(@Nullable Buffer value) {
-        return i64(value == null ? 0 : value.address());
+        return address(value == null ? 0 : value.address());
+    }
+
+    /** An address on the device, or 0. */
+    CudaLaunch address(long value) {
+        return put('p', value);
     }
 
     // Not a variable number of arguments, which would make an array for each launch.
@@ -81,15 +114,13 @@ final class CudaLaunch {
     /** So many i64 or null, or twice as many i32 or f32, that are all 0. */
     CudaLaunch zeros(int count) {
         for (int i = 0; i < count; i++) {
-            i64(0);
+            put('z', 0L);
         }
         return this;
     }
 
-    /** A number, or an address on the device. */
     CudaLaunch i64(long value) {
-        block.set(ValueLayout.JAVA_LONG, place(Long.BYTES), value);
-        return this;
+        return put('l', value);
     }
 
     CudaLaunch i64(long a, long b) {
@@ -105,8 +136,7 @@ final class CudaLaunch {
     }
 
     CudaLaunch i32(int value) {
-        block.set(ValueLayout.JAVA_INT, place(Integer.BYTES), value);
-        return this;
+        return put('i', value);
     }
 
     CudaLaunch i32(int a, int b) {
@@ -118,12 +148,12 @@ final class CudaLaunch {
     }
 
     CudaLaunch f64(double value) {
-        return i64(Double.doubleToRawLongBits(value));
+        return put('d', Double.doubleToRawLongBits(value));
     }
 
     /** Rounds to f32. */
     CudaLaunch f32(double value) {
-        return i32(Float.floatToRawIntBits((float) value));
+        return put('f', Float.floatToRawIntBits((float) value));
     }
 
     CudaLaunch f32(double a, double b) {
@@ -136,7 +166,7 @@ final class CudaLaunch {
      * @param stride distance of rows in elements, of 16 bytes or a multiple
      */
     CudaLaunch matrix(Buffer value, long rows, long columns, long stride, int boxRows) {
-        int at = place(CudaDriver.TENSOR_MAP_BYTES, CudaDriver.TENSOR_MAP_ALIGNMENT);
+        int at = place('m', CudaDriver.TENSOR_MAP_BYTES, CudaDriver.TENSOR_MAP_ALIGNMENT);
         CudaDriver.encodeTensorMap(
                 block.address() + at,
                 value.address(),
@@ -148,11 +178,17 @@ final class CudaLaunch {
         return this;
     }
 
-    private int place(int bytes) {
-        return place(bytes, bytes);
+    private CudaLaunch put(char kind, long value) {
+        block.set(ValueLayout.JAVA_LONG, place(kind, Long.BYTES, Long.BYTES), value);
+        return this;
     }
 
-    private int place(int bytes, int multiple) {
+    private CudaLaunch put(char kind, int value) {
+        block.set(ValueLayout.JAVA_INT, place(kind, Integer.BYTES, Integer.BYTES), value);
+        return this;
+    }
+
+    private int place(char kind, int bytes, int multiple) {
         int at = (used + multiple - 1) & -multiple;
         if (at + bytes > PARAMETER_BYTES) {
             throw new IllegalStateException(
@@ -161,6 +197,9 @@ final class CudaLaunch {
         clear(used, at);
         used = at + bytes;
         alignment = Math.max(alignment, multiple);
+        if (watch != null) {
+            layout.append(kind).append(at).append(' ');
+        }
         return at;
     }
 
@@ -206,6 +245,10 @@ final class CudaLaunch {
         int size = (used + alignment - 1) & -alignment;
         clear(used, size);
         kernel.requireParameters(size);
+        Watch watching = watch;
+        if (watching != null) {
+            watching.launched(kernel.toString(), layout);
+        }
         current.use(device);
         CudaStream stream = current.stream(device);
         int x = (int) gridX;

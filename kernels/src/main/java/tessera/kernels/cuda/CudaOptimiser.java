@@ -64,7 +64,7 @@ final class CudaOptimiser implements Optimiser {
     /** Writes one partial sum for each block of up to {@value #NORM_TENSORS} tensors; returns how many. */
     private long launchPartials(Buffer[] gradients, int from, long sums) {
         int count = Math.min(NORM_TENSORS, gradients.length - from);
-        CudaLaunch launch = partials.begin().i64(sums).i32(count, 0);
+        CudaLaunch launch = partials.begin().address(sums).i32(count, 0);
         long blocks = 0;
         for (int i = from; i < from + count; i++) {
             long length = gradients[i].length();
@@ -123,7 +123,7 @@ final class CudaOptimiser implements Optimiser {
     private void launch(AdamWTensors tensors, DType gradient, AdamWStep step, int[] chosen, int count) {
         Clip clip = step.clip();
         CudaLaunch launch = adamW.begin(gradient)
-                .i64(device.currentStream().variables())
+                .address(device.currentStream().variables())
                 .buffer(clip == null ? null : clip.norm())
                 .i32(count)
                 .f32(step.beta1(), 1 - step.beta1())

@@ -37,7 +37,8 @@ final class CudaRandom implements RandomOps {
         }
         mask.begin()
                 .buffers(visibleIndices, maskedIndices)
-                .i64(random.seed(), random.stream(), variables())
+                .i64(random.seed(), random.stream())
+                .address(variables())
                 .i32(shape.slots(), shape.plane(), shape.masked(), shape.tube() ? 1 : 0)
                 .launch(shape.batch() * shape.slots(), THREADS, 0);
     }
@@ -56,7 +57,8 @@ final class CudaRandom implements RandomOps {
     private void numbers(CudaVariants kernel, RandomStream random, double a, double b, double last, Buffer y) {
         kernel.begin(y.dtype())
                 .buffer(y)
-                .i64(y.length(), random.seed(), random.stream(), variables())
+                .i64(y.length(), random.seed(), random.stream())
+                .address(variables())
                 .f64(a)
                 .f64(b)
                 .f64(last)
@@ -77,7 +79,8 @@ final class CudaRandom implements RandomOps {
         CudaTypes.like(y, "dropout", x);
         dropout.begin(y.dtype())
                 .buffers(x, y)
-                .i64(y.length(), random.seed(), random.stream(), variables())
+                .i64(y.length(), random.seed(), random.stream())
+                .address(variables())
                 .i32(threshold(p))
                 .f32(1 / (1 - p))
                 .launch(Math.ceilDiv(y.length(), values(y) * THREADS * VECTORS), THREADS, 0);
@@ -99,7 +102,8 @@ final class CudaRandom implements RandomOps {
         dropPath.begin(y.dtype())
                 .buffers(residual, x, y)
                 .i64(each, parts)
-                .i64(random.seed(), random.stream(), variables())
+                .i64(random.seed(), random.stream())
+                .address(variables())
                 .i32(threshold(p))
                 .f32(1 / (1 - p))
                 .launch(batch * parts, THREADS, 0);
