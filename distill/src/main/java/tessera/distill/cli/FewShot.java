@@ -399,7 +399,9 @@ final class FewShot extends ToolCommand {
         if (groups == null) {
             return null;
         }
-        return groups.equals(PREFIX) ? ClipGroups.ofPrefix(names) : ClipGroups.ofTable(Path.of(groups), names);
+        return UsageErrors.naming(
+                () -> groups.equals(PREFIX) ? ClipGroups.ofPrefix(names) : ClipGroups.ofTable(Path.of(groups), names),
+                "--groups");
     }
 
     private List<Episode> draw(int[] labels, int @Nullable [] groupOf, List<String> classes) {
