@@ -103,6 +103,10 @@ final class ModelOptions {
     ModelConfig config(Modality modality, Geometry clips, FlowStats stats) {
         int seen = frames == null ? clips.frames() : frames;
         Geometry sees = UsageErrors.naming(() -> new Geometry(seen, clips.size(), clips.poseSize()), FRAMES);
+        if (seen > clips.frames()) {
+            throw new IllegalArgumentException(FRAMES + " is " + seen + " but the clips have " + clips.frames()
+                    + " frames; pass at most these, or load clips with more (--clip-frames)");
+        }
         return switch (arch(modality)) {
             case SWIN3D -> UsageErrors.naming(() -> swin(modality, sees, stats), FRAMES, DIM, DEPTHS, HEADS, WINDOW);
             case STLT -> UsageErrors.naming(() -> stlt(modality, sees), FRAMES, DIM, DEPTHS, HEADS);
