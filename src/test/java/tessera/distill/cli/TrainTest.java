@@ -384,8 +384,12 @@ class TrainTest {
                 wrong.err()
                         .startsWith("tessera: error: --weighting is 'best'; pass one of uniform, dataset, per-sample"),
                 wrong.err());
-        Shell.refuse(List.of("clips are seen in another one in every epoch; pass --view-count 4"), distilling(out, SWIN, "--cache=" + folder.resolve("c")));
-        Shell.refuse(List.of("--target and --weights"), distilling(out, SWIN, "--weights=rgb=1"));
+        Shell.refuse(
+                List.of("clips are seen in another one in every epoch; pass --view-count 4"),
+                distilling(out, SWIN, "--cache=" + folder.resolve("c")));
+        Shell.refuse(
+                List.of("--weights is for distilling features alone but --heads"),
+                distilling(out, SWIN, "--weights=rgb=1"));
         assertFalse(Files.exists(out.resolve("student.safetensors")));
     }
 }
