@@ -136,9 +136,9 @@ class NamedOptionsTest {
     void theLineBeginsWithTheOption(String line, String expected) {
         List<Object> words = new ArrayList<>();
         String last = "";
-        for (String word : line.split(" +")) {
+        for (String word : line.split(" +", -1)) {
             String longer = BASES.getOrDefault(word, word);
-            words.addAll(Arrays.asList(longer.split(" ")));
+            words.addAll(Arrays.asList(longer.split(" ", -1)));
             last = word;
         }
         // What is tried takes the place of what the base has.
