@@ -34,7 +34,7 @@ public abstract class Device {
     /**
      * A CPU device with its own worker threads.
      *
-     * @param threads how many threads a kernel may use, at least 1; results depend on the count but never on timing
+     * @param threads how many threads a kernel may use, 1 to 1024; results depend on the count but never on timing
      */
     public static Device cpu(int threads) {
         return provider("cpu").withThreads(threads);

@@ -586,7 +586,7 @@ class BadInputTest {
                 own);
         for (Object[] one : new Object[][] {
             {"--groups=prefix", "--pooling=mean", "names no group: it has no _"},
-            {"--groups=" + none, "--pooling=mean", none + " cannot be read; pass the word prefix"},
+            {"--groups=" + none, "--pooling=mean", "'" + none + "' cannot be read; pass the word prefix"},
             {"--pooling=middle", "--fit=tuned", "pooling 'middle' is none; pass mean, grid:G or motion:G"},
             {"--pooling=middle", "--fit=tuned", "or several with + between, or auto"},
             {"--pooling=auto", "--fit=plain", "pass --fit tuned"},

@@ -12,6 +12,7 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Optional;
 import java.util.Set;
 import java.util.TreeSet;
 import org.junit.jupiter.api.BeforeAll;
@@ -162,7 +163,9 @@ class DistillTest {
         }
         assertEquals(there, names);
         for (String name : asking) {
-            assertTrue(EnsembleOptions.asked(command.parseArgs("--teachers=rgb=x", "--out=x", name, word(name))), name);
+            assertEquals(
+                    Optional.of(name),
+                    EnsembleOptions.asking(command.parseArgs("--teachers=rgb=x", "--out=x", name, word(name))));
         }
     }
 

@@ -160,10 +160,13 @@ class FullDiskTest {
                 "cd '" + disk + "'",
                 "printf '{\"old\": 1}' | tee " + OLD + "import.safetensors " + OLD + "learn.safetensors > " + OLD
                         + "quantize.safetensors",
+                "limit() { true; }",
                 before,
                 "cd '" + folder + "'",
-                "\"$@\"",
-                "code=$?",
+                "exec 3>&1",
+                // What is told goes into a file, for which no limit is meant.
+                "{ (limit; \"$@\"); echo $? > code; } 2>&1 >&3 | cat >&2",
+                "code=$(cat code)",
                 found("left: "),
                 "cat '" + disk + "'/" + OLD + "* | tr -d '\\n' | sed 's/^/kept: /' >&2",
                 after,
@@ -207,8 +210,32 @@ class FullDiskTest {
             })
     void aFullDiskIsToldInOneLine(String command) throws Exception {
         Shell.Outcome outcome = run("size=256k", "dd if=/dev/zero of=filler bs=1k 2>/dev/null", "true", words(command));
-        String error = told(outcome);
+        String error = told(outcome, "No space left on device", "make room there");
         assertTrue(error.contains("; 0.0 MB are free in " + disk), error);
+    }
+
+    /** A user's files may be limited in size, which Java is told as any other failure to write. */
+    @ParameterizedTest
+    @ValueSource(
+            strings = {
+                "import",
+                "quantize",
+                "onnx",
+                "hf",
+                "features",
+                "report",
+                "pretrain",
+                "extract",
+                "learn",
+                "sweep",
+                "train",
+                "distill",
+                "adapt",
+                "demo"
+            })
+    void aLimitOnTheSizeOfFilesIsToldInOneLine(String command) throws Exception {
+        Shell.Outcome outcome = run("size=16m", "limit() { ulimit -f 1; }", "true", words(command));
+        told(outcome, "File too large", "raise the limit on the size of files (ulimit -f)");
     }
 
     /** There is room for a part of the result; with more the same command goes on. */
@@ -226,15 +253,15 @@ class FullDiskTest {
     void aDiskThatFillsMidwayLosesNothing(String command, int kilobytes) throws Exception {
         String again = "mount -o remount,size=16m '" + disk + "'; \"$@\"; echo again: $? >&2; " + found("then: ");
         Shell.Outcome outcome = run("size=" + kilobytes + "k", "true", again, words(command));
-        told(outcome);
+        told(outcome, "No space left on device", "make room there");
         assertTrue(outcome.err().contains("again: 0\n"), outcome.err());
         assertTrue(
                 left("then: ", outcome).stream().noneMatch(name -> name.contains("/.tessera")),
                 () -> "hidden files are left: " + outcome.err());
     }
 
-    /** The one line in which a full disk is told. */
-    private String told(Shell.Outcome outcome) {
+    /** The one line in which it is told that a result could not be written. */
+    private String told(Shell.Outcome outcome, String why, String remedy) {
         assertEquals(1, outcome.code(), outcome::toString);
         List<String> errors = new ArrayList<>();
         outcome.err()
@@ -244,8 +271,8 @@ class FullDiskTest {
         assertEquals(1, errors.size(), outcome.err());
         String error = errors.getFirst();
         assertTrue(error.startsWith("tessera: error: " + disk + "/"), error);
-        assertTrue(error.contains("No space left on device"), error);
-        assertTrue(error.contains("); make room there or name another place"), error);
+        assertTrue(error.contains(why), error);
+        assertTrue(error.contains("); " + remedy), error);
         assertTrue(
                 left("left: ", outcome).stream().noneMatch(name -> name.contains("/.")),
                 () -> "hidden files are left: " + outcome.err());

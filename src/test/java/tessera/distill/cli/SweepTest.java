@@ -172,9 +172,9 @@ class SweepTest {
     @Test
     void badWordsAreRefusedBeforeAnyWork() {
         Path out = folder.resolve("none");
-        Shell.refuse(List.of("--strategies has 'stripes'"), words(out, "--strategies=stripes"));
+        Shell.refuse(List.of("--strategies: mask strategy 'stripes' is none"), words(out, "--strategies=stripes"));
         Shell.refuse(List.of("--precisions has 'f16'"), words(out, "--precisions=f16"));
-        Shell.refuse(List.of("mask ratio 1.0 is not in [0, 1)"), words(out, "--mask-ratios=1"));
+        Shell.refuse(List.of("--mask-ratios: mask ratio 1.0 is not in [0, 1)"), words(out, "--mask-ratios=1"));
         Shell.refuse(List.of("--ensembles is 0; pass 1 or more"), words(out, "--ensembles=0"));
         Shell.refuse(
                 List.of("--ensembles is 2000 but a clip is seen through 1 to 1024"), words(out, "--ensembles=2000"));

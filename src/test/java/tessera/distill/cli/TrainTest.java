@@ -205,7 +205,7 @@ class TrainTest {
         Shell.refuse(List.of("--scales has 1 numbers"), training("rgb", never, SWIN, "--scales=1"));
         Shell.refuse(List.of("stride 0"), training("rgb", never, SWIN, "--frame-stride=0"));
         Shell.refuse(
-                List.of("--target and --weights are for distilling features alone"),
+                List.of("--target is for distilling features alone but --flip asks for class scores"),
                 "distill",
                 "--teachers=rgb=" + folder.resolve("rgb"),
                 "--target=" + data,
@@ -377,15 +377,19 @@ class TrainTest {
         Shell.refuse(List.of("share of 2.0"), distilling(out, SWIN, "--hold-out=2"));
         Shell.refuse(List.of("train needs labelled clips"), "train", "--modality=rgb", "--out", out);
         Shell.refuse(List.of("temperature"), distilling(out, SWIN, "--temperature=0"));
-        Shell.refuse(List.of("none are held out"), distilling(out, SWIN, "--weighting=dataset"));
+        Shell.refuse(List.of("that are held out but none are"), distilling(out, SWIN, "--weighting=dataset"));
         Shell.Outcome wrong = Shell.run(distilling(out, SWIN, "--weighting=best"));
         assertEquals(2, wrong.code());
         assertTrue(
                 wrong.err()
                         .startsWith("tessera: error: --weighting is 'best'; pass one of uniform, dataset, per-sample"),
                 wrong.err());
-        Shell.refuse(List.of("give each clip some views"), distilling(out, SWIN, "--cache=" + folder.resolve("c")));
-        Shell.refuse(List.of("--target and --weights"), distilling(out, SWIN, "--weights=rgb=1"));
+        Shell.refuse(
+                List.of("clips are seen in another one in every epoch; pass --view-count 4"),
+                distilling(out, SWIN, "--cache=" + folder.resolve("c")));
+        Shell.refuse(
+                List.of("--weights is for distilling features alone but --heads"),
+                distilling(out, SWIN, "--weights=rgb=1"));
         assertFalse(Files.exists(out.resolve("student.safetensors")));
     }
 }

@@ -52,6 +52,7 @@ class RecipeTest {
     @Test
     void noStepIsNoRecipe() {
         assertThrows(IllegalArgumentException.class, () -> Recipe.defaults().withBatch(0));
+        assertThrows(IllegalArgumentException.class, () -> Recipe.defaults().withBatch(Recipe.MOST_BATCH + 1));
         assertThrows(IllegalArgumentException.class, () -> Recipe.defaults().over(0, 1e-3));
     }
 }

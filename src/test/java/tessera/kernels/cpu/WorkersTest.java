@@ -264,6 +264,13 @@ class WorkersTest {
         assertTrue(message.startsWith("thread count is " + threads + " but must be at least 1"), message);
     }
 
+    @Test
+    void aThreadCountBeyondAllProcessorsIsRefused() {
+        String message = requireNonNull(assertThrows(IllegalArgumentException.class, () -> new Workers(999_999_999))
+                .getMessage());
+        assertTrue(message.startsWith("thread count is 999999999 but must be at most 1024"), message);
+    }
+
     /** The process's own device, made by the property: in a process of its own, which the property decides for. */
     static final class NoThread {
         private NoThread() {}

@@ -81,6 +81,7 @@ record Adaptation(Path videos, Path out, @Nullable Path start, boolean skipBroke
                         + (pretraining == null ? "the default" : pretraining) + " and --distill-steps "
                         + (distillation == null ? "the default" : distillation) + "; pass 1 or more of each");
             }
+            ToolCommand.requireBatch("--batch", batch);
             if (lr != null && (!(lr > 0) || lr.isInfinite())) {
                 throw new IllegalArgumentException("--lr is " + lr + "; pass a positive learning rate such as 0.0003");
             }

@@ -97,7 +97,7 @@ final class DemoCommand extends ToolCommand {
                     given(),
                     List.of(SYSTEM, PLAN, FULL, OUT),
                     "says what to run but --show-plan runs nothing; leave one of them away");
-            String text = plan(shown).json();
+            String text = plan("--show-plan", shown).json();
             print(Json.object(text), out -> out.print(text));
             return;
         }
@@ -109,7 +109,7 @@ final class DemoCommand extends ToolCommand {
             runMmd();
             return;
         }
-        DemoPlan plan = plan(planned != null ? planned : full ? "full" : "quick");
+        DemoPlan plan = plan(PLAN, planned != null ? planned : full ? "full" : "quick");
         Path folder = folder(plan.name().equals("quick") ? "demo" : plan.name());
         describe(
                 plan.name(),
@@ -132,16 +132,16 @@ final class DemoCommand extends ToolCommand {
         });
     }
 
-    private DemoPlan plan(String name) {
+    private DemoPlan plan(String option, String name) {
         if (ShippedPlans.NAMES.contains(name)) {
             return seed == null ? ShippedPlans.of(name) : ShippedPlans.of(name, seed);
         }
         Path file = Path.of(name);
         if (!Files.isRegularFile(file)) {
-            throw new IllegalArgumentException("there is no plan '" + name + "'; pass one of "
+            throw new IllegalArgumentException(option + " is '" + name + "', which is no plan; pass one of "
                     + String.join(", ", ShippedPlans.NAMES) + ", or a file as --show-plan prints it");
         }
-        DemoPlan read = DemoPlan.read(file);
+        DemoPlan read = UsageErrors.naming(() -> DemoPlan.read(file), option);
         if (seed == null) {
             return read;
         }

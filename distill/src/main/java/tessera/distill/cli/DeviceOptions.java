@@ -49,7 +49,7 @@ class DeviceOptions {
     /**
      * The device.
      *
-     * @throws IllegalArgumentException if it is unknown or not available, or one of several, or the thread count is below 1
+     * @throws IllegalArgumentException if it is unknown or not available, or one of several, or no thread count
      */
     final Device device() {
         List<Device> named = devices();
@@ -63,8 +63,8 @@ class DeviceOptions {
     /**
      * The devices that share each batch; mostly one.
      *
-     * @throws IllegalArgumentException if one is unknown or not available, or several cannot share batches, or the thread count is
-     *     below 1
+     * @throws IllegalArgumentException if one is unknown or not available, or several cannot share batches, or there is no such
+     *     thread count
      */
     final List<Device> devices() {
         Integer count = threads;
@@ -72,7 +72,9 @@ class DeviceOptions {
             throw new IllegalArgumentException("--threads is " + count
                     + " but at least one thread must compute; pass 1 or more, or leave it away");
         }
-        List<Device> named = Device.parseAll(device);
-        return count != null && named.getFirst().isHost() ? List.of(Device.cpu(count)) : named;
+        List<Device> named = UsageErrors.naming(() -> Device.parseAll(device), "--device");
+        return count != null && named.getFirst().isHost()
+                ? List.of(UsageErrors.naming(() -> Device.cpu(count), "--threads"))
+                : named;
     }
 }

@@ -93,7 +93,7 @@ final class Distill extends ToolCommand {
         training.check();
         egosim.check(given(), ensemble.heldOut());
         teachers = NamedTeacher.ordered(teachers);
-        if (EnsembleOptions.asked(given())) {
+        if (EnsembleOptions.asking(given()).isPresent()) {
             learnScores();
         } else {
             learnFeatures();
@@ -146,14 +146,16 @@ final class Distill extends ToolCommand {
     private void learnScores() {
         if (target != null || weights != null) {
             throw new IllegalArgumentException((target != null ? "--target" : "--weights")
-                    + " is given for class scores but --target and --weights are for distilling features alone; pass"
-                    + " labelled --clips, and --features where features are distilled too");
+                    + " is for distilling features alone but "
+                    + EnsembleOptions.asking(given()).orElseThrow()
+                    + " asks for class scores; leave one of them away, or pass labelled --clips, and --features where"
+                    + " features are distilled too");
         }
         Ensemble published = Ensemble.defaults();
         Recipe recipe = training.recipe(
                 labelled.seen(published.recipe().withDropPath(model.dropPath(published.modality()))), given());
         Ensemble stage = ensemble.stage(labelled, recipe);
-        ensemble.check(given());
+        ensemble.check(given(), stage, teachers);
         labelled.check(given(), training.isAugmented(), stage.modality());
         model.check(given(), stage.modality());
         stage.requireSettings(training.out());
@@ -165,7 +167,8 @@ final class Distill extends ToolCommand {
             seen.add(teacher.modality());
         });
         Path start = labelled.start();
-        try (LabelledOptions.Loaded loaded = labelled.load("distill", egosim, seen, training.reading(), context);
+        try (LabelledOptions.Loaded loaded = labelled.load(
+                        "distill", egosim, seen, training.reading(), model.fits(stage.modality()), context);
                 ClipSet heldOut = heldOut(loaded.clips(), seen, context)) {
             labelled.requireUnseen(loaded.clips());
             Map<String, String> origin = new LinkedHashMap<>();

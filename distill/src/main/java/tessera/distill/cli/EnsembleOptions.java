@@ -3,12 +3,14 @@ package tessera.distill.cli;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.ParseResult;
 import tessera.distill.data.Modality;
 import tessera.distill.train.Ensemble;
+import tessera.distill.train.HeldOut;
 import tessera.distill.train.Recipe;
 import tessera.distill.train.TeacherWeights;
 
@@ -82,13 +84,27 @@ final class EnsembleOptions {
                             + " --no-augment.")
     private @Nullable Path cache;
 
-    /** Whether the user asks for logit distillation. */
-    static boolean asked(ParseResult given) {
-        return Stream.concat(ASKING.stream(), ViewOptions.NAMES.stream()).anyMatch(given::hasMatchedOption);
+    /** The first option that asks for logit distillation, if the user asks for that. */
+    static Optional<String> asking(ParseResult given) {
+        return Stream.concat(ASKING.stream(), ViewOptions.NAMES.stream())
+                .filter(given::hasMatchedOption)
+                .findFirst();
     }
 
-    /** Refuses what would do nothing by the weighting that is asked for. */
-    void check(ParseResult given) {
+    /** Refuses what teaches nothing, or would do nothing by the weighting that is asked for. */
+    void check(ParseResult given, Ensemble stage, List<NamedTeacher> teachers) {
+        if (alpha + beta == 0 && features.isEmpty()) {
+            throw new IllegalArgumentException("--alpha and --beta are 0 and --features names no teacher, so nothing is"
+                    + " learned; give one of them a positive number");
+        }
+        List<String> names = teachers.stream().map(NamedTeacher::name).toList();
+        features.keySet().forEach(name -> {
+            if (!names.contains(name)) {
+                throw new IllegalArgumentException(
+                        "--features names '" + name + "' but --teachers are " + names + "; name one of these");
+            }
+        });
+        checkCache(stage);
         if (weighting == TeacherWeights.Kind.UNIFORM) {
             IdleOptions.refuse(
                     given,
@@ -100,7 +116,25 @@ final class EnsembleOptions {
                     given,
                     HELD_OUT,
                     "is for teachers that are weighted by the data set; pass --weighting dataset too, or leave it away");
+        } else if (heldOut == null && stage.heldOut().share() == 0) {
+            throw new IllegalArgumentException("--weighting dataset weighs teachers by training clips that are held out"
+                    + " but none are; pass --hold-out 0.1, or others by --held-out DIR");
         }
+    }
+
+    private void checkCache(Ensemble stage) {
+        if (cache == null) {
+            return;
+        }
+        if (stage.recipe().maskRatio() > 0) {
+            throw new IllegalArgumentException("--cache is for teachers that see all of a clip but --mask-ratio is "
+                    + stage.recipe().maskRatio() + "; leave one of them away");
+        }
+        if (stage.recipe().augment() && stage.viewCount() == 0) {
+            throw new IllegalArgumentException("--cache is for views that come again but clips are seen in another one"
+                    + " in every epoch; pass --view-count 4 too, for example, or --no-augment");
+        }
+        Outputs.requireFolder("--cache", cache);
     }
 
     @Nullable
@@ -114,16 +148,17 @@ final class EnsembleOptions {
     }
 
     Ensemble stage(LabelledOptions labelled, Recipe recipe) {
-        return new Ensemble(
-                Modality.RGB,
-                labelled.heads(),
-                alpha,
-                beta,
-                temperature,
-                new TeacherWeights(weighting, weightingTemperature),
-                features,
-                labelled.heldOut(),
-                labelled.viewCount(),
-                recipe);
+        LabelledOptions.requireWeights("--features", features);
+        Map<String, Double> heads = labelled.heads();
+        HeldOut held = labelled.heldOut();
+        int views = labelled.viewCount();
+        TeacherWeights weights =
+                UsageErrors.naming(() -> new TeacherWeights(weighting, weightingTemperature), WEIGHTING_TEMPERATURE);
+        return UsageErrors.naming(
+                () -> new Ensemble(
+                        Modality.RGB, heads, alpha, beta, temperature, weights, features, held, views, recipe),
+                "--alpha",
+                "--beta",
+                "--temperature");
     }
 }

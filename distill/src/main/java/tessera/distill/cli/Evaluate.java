@@ -319,10 +319,15 @@ final class Evaluate extends ToolCommand {
 
     private ClipSet clips(Geometry seen, Modality modality, RunContext context) {
         Path folder = clips;
-        Geometry stored = frames == null ? seen : seen.withFrames(frames);
+        Geometry stored = stored(seen);
         return folder == null
                 ? render(stored, firstClip, egosim.perClass(), modality, context)
                 : load("load", folder, stored, modality, context);
+    }
+
+    private Geometry stored(Geometry seen) {
+        Integer asked = frames;
+        return asked == null ? seen : UsageErrors.naming(() -> seen.withFrames(asked), "--frames");
     }
 
     private ClipSet render(Geometry stored, long first, int perClass, Modality modality, RunContext context) {
@@ -387,7 +392,7 @@ final class Evaluate extends ToolCommand {
 
     private @Nullable ClipSet held(Geometry seen, Modality modality, ClipSet judged, RunContext context) {
         Path folder = holdout;
-        Geometry stored = frames == null ? seen : seen.withFrames(frames);
+        Geometry stored = stored(seen);
         if (heldPerClass > 0) {
             return render(stored, firstClip + egosim.perClass(), heldPerClass, modality, context);
         }

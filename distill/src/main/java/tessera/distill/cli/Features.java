@@ -50,6 +50,7 @@ import tessera.tensor.io.StoredType;
 final class Features extends ToolCommand {
     private static final int BATCH = 8;
     private static final int RGB = 3;
+    private static final String POOLING = "--pooling";
     private static final String CLIPS = "clips";
     private static final String FEATURES = "features";
     private static final Set<StoredType> TYPES =
@@ -75,7 +76,7 @@ final class Features extends ToolCommand {
     private Path out = Path.of("");
 
     @Option(
-            names = "--pooling",
+            names = POOLING,
             paramLabel = "WORD",
             description = "How tokens become a feature, as for learn, but not auto. Default: ${DEFAULT-VALUE}")
     private String pooling = Pooling.MEAN.toString();
@@ -103,17 +104,17 @@ final class Features extends ToolCommand {
     void run() {
         String extension = extension();
         Outputs.requireFile(out, extension);
-        Pooling by = Pooling.of(pooling);
+        Pooling by = UsageErrors.naming(() -> Pooling.of(pooling), POOLING);
         List<Long> shape;
         ReducedCost cost;
         TimingOption.Times times;
         try (Arena arena = Arena.ofConfined();
                 Predictor opened = student.open();
-                Student pooled = opened.student().pooled(by);
+                Student pooled = UsageErrors.naming(() -> opened.student().pooled(by), POOLING);
                 Predictor predictor = Predictor.of(pooled, opened.masking(), opened.seed());
                 Input read = read(arena);
                 CostMeter meter = CostMeter.open()) {
-            opened.masking().reduction().requireFit(pooled.config(), by);
+            student.requireReducible(pooled);
             timing.started();
             ClipShape input = predictor.student().config().input();
             ArrayData array = batch(read.array, input);

@@ -396,10 +396,14 @@ final class FewShot extends ToolCommand {
 
     /** The group of each clip {@code label/name}, or null if groups do not matter. */
     private int @Nullable [] groups(List<String> names) {
-        if (groups == null) {
-            return null;
-        }
-        return groups.equals(PREFIX) ? ClipGroups.ofPrefix(names) : ClipGroups.ofTable(Path.of(groups), names);
+        String word = groups;
+        return word == null
+                ? null
+                : UsageErrors.naming(
+                        () -> word.equals(PREFIX)
+                                ? ClipGroups.ofPrefix(names)
+                                : ClipGroups.ofTable(Path.of(word), names),
+                        "--groups");
     }
 
     private List<Episode> draw(int[] labels, int @Nullable [] groupOf, List<String> classes) {

@@ -98,7 +98,8 @@ final class FolderOptions {
 
     private ModalityFolders.Options options() {
         double bound = flowBound == null ? ModalityFolders.Options.DEFAULT.flowBound() : flowBound;
-        return new ModalityFolders.Options(skipBroken, bound, pictures());
+        Geometry pictures = UsageErrors.naming(this::pictures, CLIP_FRAMES, CLIP_SIZE);
+        return UsageErrors.naming(() -> new ModalityFolders.Options(skipBroken, bound, pictures), FLOW_BOUND);
     }
 
     private Geometry pictures() {

@@ -99,23 +99,32 @@ class HeadOptions {
     /** Refuses words that mean nothing, before anything is loaded. */
     void check() {
         if (!word().equals(AUTO)) {
-            try {
-                Pooling.of(word());
-            } catch (IllegalArgumentException e) {
-                throw new IllegalArgumentException(e.getMessage() + ", or auto", e);
-            }
+            UsageErrors.naming(this::asked, POOLING);
         } else if (!isTuned()) {
             throw new IllegalArgumentException(
                     "--pooling auto pools heads on standardised features, which " + untuned());
         }
     }
 
+    private Pooling asked() {
+        try {
+            return Pooling.of(word());
+        } catch (IllegalArgumentException e) {
+            throw new IllegalArgumentException(e.getMessage() + ", or auto", e);
+        }
+    }
+
     /** The poolings that suit a student and the masks through which it looks, one or more. */
     List<Pooling> candidates(Student student, Masking masking) {
         if (!word().equals(AUTO)) {
-            Pooling asked = Pooling.of(word());
-            masking.reduction().requireFit(student.config(), asked);
-            return List.of(asked);
+            Pooling asked = asked();
+            return UsageErrors.naming(
+                    () -> {
+                        asked.requireFit(student.config());
+                        masking.reduction().requireFit(student.config(), asked);
+                        return List.of(asked);
+                    },
+                    POOLING);
         }
         boolean tubes = masking.ratio() == 0 || masking.strategy().showsTubes();
         List<Pooling> suiting = VOICES.stream()

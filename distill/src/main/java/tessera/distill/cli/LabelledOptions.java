@@ -5,6 +5,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
+import java.util.function.Consumer;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
@@ -27,6 +28,8 @@ final class LabelledOptions {
     /** Where a model's file notes what it was trained on, {@link ClipSet#checksum}. */
     static final String CLIPS = "tessera.clips";
 
+    private static final String HEADS = "--heads";
+    private static final String HOLD_OUT = "--hold-out";
     private static final String VIEW_COUNT = "--view-count";
 
     /** EgoSim clips from which the normalisation of flow is measured. */
@@ -39,7 +42,7 @@ final class LabelledOptions {
     private @Nullable Path clips;
 
     @Option(
-            names = "--heads",
+            names = HEADS,
             split = ",",
             paramLabel = "NAME",
             description =
@@ -55,7 +58,7 @@ final class LabelledOptions {
     private Map<String, Double> headWeights = Map.of();
 
     @Option(
-            names = "--hold-out",
+            names = HOLD_OUT,
             paramLabel = "SHARE",
             description =
                     "Share of the training clips of each class that is not trained on, chosen by their names; the same for"
@@ -89,11 +92,12 @@ final class LabelledOptions {
     }
 
     int viewCount() {
+        ToolCommand.requireLeast(VIEW_COUNT, viewCount, 0);
         return viewCount;
     }
 
     HeldOut heldOut() {
-        return HeldOut.of(holdOut);
+        return UsageErrors.naming(() -> HeldOut.of(holdOut), HOLD_OUT);
     }
 
     /** A recipe with clips seen in the views that are asked for. */
@@ -125,6 +129,7 @@ final class LabelledOptions {
 
     /** Weights by head, in the order of the heads. */
     Map<String, Double> heads() {
+        requireWeights("--head-weights", headWeights);
         headWeights.keySet().forEach(head -> {
             if (!heads.contains(head)) {
                 throw new IllegalArgumentException(
@@ -148,18 +153,34 @@ final class LabelledOptions {
         }
     }
 
-    /** Loads the clips in every modality that somebody sees; flow is measured on those that are trained on. */
+    /** Refuses weights of a loss's parts that no loss has. */
+    static void requireWeights(String option, Map<String, Double> weights) {
+        weights.forEach((name, weight) -> {
+            if (!(weight >= 0) || weight.isInfinite()) {
+                throw new IllegalArgumentException(
+                        option + " gives " + name + "=" + weight + "; pass numbers of 0 or more");
+            }
+        });
+    }
+
+    /**
+     * Loads the clips in every modality that somebody sees; flow is measured on those that are trained on.
+     *
+     * @param fits refuses clips of sizes that do not do, before any is read
+     */
     Loaded load(
             String command,
             EgoSimOptions egosim,
             Set<Modality> modalities,
             ReadingOptions reading,
+            Consumer<Geometry> fits,
             RunContext context) {
         reading.requireNoStride();
         egosim.requireOne(command + " needs labelled clips: pass either --clips DIR", clips);
         boolean measure = modalities.contains(Modality.FLOW);
         if (clips == null) {
             EgoSim sim = egosim.sim(Geometry.SMALL);
+            fits.accept(sim.geometry());
             Set<String> held = heldOut().names(EgoSimClips.names(Split.SOURCE_TRAIN, 0, egosim.perClass()));
             FlowStats stats = measure
                     ? EgoSimClips.flowStats(
@@ -168,7 +189,13 @@ final class LabelledOptions {
             return new Loaded(egosim.render(sim, Split.SOURCE_TRAIN, egosim.domains(), modalities, context), stats);
         }
         ModalityFolders folders = egosim.folders().open(clips, modalities, null, reading);
-        folders.requireHeads(heads);
+        UsageErrors.naming(
+                () -> {
+                    folders.requireHeads(heads);
+                    return folders;
+                },
+                HEADS);
+        fits.accept(folders.geometry());
         Set<String> held = heldOut().names(folders.names());
         FlowStats stats = measure ? folders.flowStats(name -> !held.contains(name)) : FlowStats.NONE;
         return new Loaded(Clips.forTraining(folders, "load", context), stats);

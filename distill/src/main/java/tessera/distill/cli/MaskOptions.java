@@ -67,15 +67,22 @@ final class MaskOptions {
     private Masking read() {
         int masks = ensemble == null ? Masking.DEFAULT.ensemble() : ensemble;
         requireMasks("--ensemble", masks);
-        Masking made = Masking.of(maskRatio == null ? Masking.DEFAULT.ratio() : maskRatio, masks);
-        if (strategy == null) {
+        double ratio = maskRatio == null ? Masking.DEFAULT.ratio() : maskRatio;
+        Masking made = UsageErrors.naming(() -> Masking.of(ratio, masks), "--mask-ratio");
+        String word = strategy;
+        if (word == null) {
             return made;
         }
         if (made.ratio() == 0) {
             throw new IllegalArgumentException("--strategy is " + strategy
                     + " but --mask-ratio is 0, so every token is seen; leave one of them away");
         }
-        return made.withStrategy(MaskStrategy.of(strategy));
+        return made.withStrategy(strategy("--strategy", word));
+    }
+
+    /** The strategy that an option's word names. */
+    static MaskStrategy strategy(String option, String word) {
+        return UsageErrors.naming(() -> MaskStrategy.of(word), option);
     }
 
     /** Refuses a number of masks that no clip is seen through. */

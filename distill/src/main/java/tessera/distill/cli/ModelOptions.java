@@ -2,6 +2,7 @@ package tessera.distill.cli;
 
 import java.util.ArrayList;
 import java.util.List;
+import java.util.function.Consumer;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.ParseResult;
@@ -21,6 +22,9 @@ import tessera.tensor.Patches;
 /** Which model is trained: an architecture and its sizes, the published ones where nothing else is said. */
 final class ModelOptions {
     private static final String DEPTHS = "--depths";
+    private static final String DIM = "--dim";
+    private static final String FRAMES = "--frames";
+    private static final String HEADS = "--attention-heads";
     private static final String WINDOW = "--window";
 
     /** Architectures that can be made afresh. */
@@ -37,14 +41,14 @@ final class ModelOptions {
     private @Nullable Arch arch;
 
     @Option(
-            names = "--frames",
+            names = FRAMES,
             paramLabel = "N",
             description =
                     "Frames that the model takes. Default: those of the clips; fewer are chosen anew in every view")
     private @Nullable Integer frames;
 
     @Option(
-            names = "--dim",
+            names = DIM,
             paramLabel = "D",
             description = "Width: of swin3d's first stage (published: 96), of stlt (768) or videomae (384).")
     private @Nullable Integer dim;
@@ -58,7 +62,7 @@ final class ModelOptions {
     private @Nullable List<Integer> depths;
 
     @Option(
-            names = "--attention-heads",
+            names = HEADS,
             split = ",",
             paramLabel = "H",
             description =
@@ -78,6 +82,12 @@ final class ModelOptions {
         if (depths != null) {
             depths.forEach(blocks -> ToolCommand.requireLeast(DEPTHS, blocks, 1));
         }
+        if (attentionHeads != null) {
+            attentionHeads.forEach(split -> ToolCommand.requireLeast(HEADS, split, 1));
+        }
+        if (dim != null) {
+            ToolCommand.requireLeast(DIM, dim, 1);
+        }
         Arch chosen = arch(modality);
         if (chosen != Arch.SWIN3D) {
             IdleOptions.refuse(
@@ -91,12 +101,22 @@ final class ModelOptions {
      * @throws IllegalArgumentException if the options make none
      */
     ModelConfig config(Modality modality, Geometry clips, FlowStats stats) {
-        Geometry sees = new Geometry(frames == null ? clips.frames() : frames, clips.size(), clips.poseSize());
+        int seen = frames == null ? clips.frames() : frames;
+        Geometry sees = UsageErrors.naming(() -> new Geometry(seen, clips.size(), clips.poseSize()), FRAMES);
+        if (seen > clips.frames()) {
+            throw new IllegalArgumentException(FRAMES + " is " + seen + " but the clips have " + clips.frames()
+                    + " frames; pass at most these, or load clips with more (--clip-frames)");
+        }
         return switch (arch(modality)) {
-            case SWIN3D -> swin(modality, sees, stats);
-            case STLT -> stlt(modality, sees);
-            case VIDEOMAE -> videoMae(modality, sees, stats);
+            case SWIN3D -> UsageErrors.naming(() -> swin(modality, sees, stats), FRAMES, DIM, DEPTHS, HEADS, WINDOW);
+            case STLT -> UsageErrors.naming(() -> stlt(modality, sees), FRAMES, DIM, DEPTHS, HEADS);
+            case VIDEOMAE -> UsageErrors.naming(() -> videoMae(modality, sees, stats), FRAMES, DIM, DEPTHS, HEADS);
         };
+    }
+
+    /** Refuses clips of sizes for which the options make no model. */
+    Consumer<Geometry> fits(Modality modality) {
+        return clips -> config(modality, clips, FlowStats.NONE);
     }
 
     /** The published rate of stochastic depth: Swin3D's, while the others have none. */
@@ -151,7 +171,7 @@ final class ModelOptions {
                 sees.frames(),
                 sees.rows(modality),
                 dim == null ? 768 : dim,
-                single("--attention-heads", attentionHeads, 8),
+                single(HEADS, attentionHeads, 8),
                 layers.get(0),
                 layers.get(1));
     }
@@ -160,7 +180,7 @@ final class ModelOptions {
         VideoMaeConfig small = VideoMaeConfig.of("small", Patches.plain(3, 2, 16));
         int width = dim == null ? small.embedDim() : dim;
         int blocks = single(DEPTHS, depths, small.depth());
-        int split = single("--attention-heads", attentionHeads, Math.max(1, width / 64));
+        int split = single(HEADS, attentionHeads, Math.max(1, width / 64));
         ModelSize size = new ModelSize(width, blocks, split, split, 1, split);
         return new ModalityInput(sees, Clips.cells(modality, sees), ModalityInput.TUBELET, stats)
                 .config(modality, size);

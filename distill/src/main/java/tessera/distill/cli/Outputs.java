@@ -269,15 +269,20 @@ final class Outputs {
      * @throws IllegalArgumentException if it is a file or below one, or ends as one does, or cannot be written
      */
     static void requireFolder(Path folder) {
-        Path existing = nearest("--out", folder, folder);
+        requireFolder("--out", folder);
+    }
+
+    /** As {@link #requireFolder(Path)}, of another option. */
+    static void requireFolder(String option, Path folder) {
+        Path existing = nearest(option, folder, folder);
         if (!Files.isDirectory(existing)) {
-            throw new IllegalArgumentException("--out " + folder + " cannot be a folder, because " + existing
-                    + " is a file; name a folder for the run");
+            throw new IllegalArgumentException(
+                    option + " " + folder + " cannot be a folder, because " + existing + " is a file; name a folder");
         }
-        requireWritable(folder);
+        requireWritable(option, folder, folder);
         if (!Files.exists(folder) && FORMATS.contains(ending(folder))) {
             throw new IllegalArgumentException(
-                    "--out " + folder + " ends as a file does, but a folder is written; name a folder");
+                    option + " " + folder + " ends as a file does, but a folder is written; name a folder");
         }
     }
 

@@ -19,6 +19,7 @@ import tessera.distill.egosim.Domain;
 import tessera.distill.egosim.EgoSim;
 import tessera.distill.egosim.EgoSimClips;
 import tessera.distill.train.ModalityInput;
+import tessera.distill.train.ModalityInput.ModelSize;
 import tessera.distill.train.Pretraining;
 import tessera.distill.train.RunContext;
 import tessera.distill.train.SelfTraining;
@@ -249,7 +250,10 @@ final class Pretrain extends ToolCommand {
 
     private VideoMaeConfig config(Geometry geometry, FlowStats stats) {
         int cells = grid == null ? Clips.cells(modality, geometry) : grid;
-        VideoMaeConfig config = new ModalityInput(geometry, cells, tubelet, stats).config(modality, size.size());
+        ModelSize sizes = size.size();
+        ModalityInput input =
+                UsageErrors.naming(() -> new ModalityInput(geometry, cells, tubelet, stats), "--grid", "--tubelet");
+        VideoMaeConfig config = UsageErrors.naming(() -> input.config(modality, sizes), SizeOptions.NUMBERS);
         Path from = start == null ? selfTrain : start;
         config = from == null ? config : Clips.asWideAs(config, from);
         return poseStd == null ? config : config.withNormalisation(0, poseStd);

@@ -129,7 +129,7 @@ final class ProtocolOptions {
     }
 
     private PublishedNorms norms() {
-        return new PublishedNorms(featureNorm == FeatureNorm.RESET, eps);
+        return UsageErrors.naming(() -> new PublishedNorms(featureNorm == FeatureNorm.RESET, eps), "--eps");
     }
 
     /** The student with norms as asked for, to be closed by the caller; or null if its own are kept. */

@@ -3,11 +3,15 @@ package tessera.distill.cli;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Option;
 import tessera.nn.TokenReduction;
+import tessera.nn.inference.Student;
 
 /** How a student computes fewer tokens than its masks leave visible: {@code --merge} or {@code --run-length}. */
 final class ReductionOptions {
+    private static final String MERGE = "--merge";
+    private static final String RUN_LENGTH = "--run-length";
+
     @Option(
-            names = "--merge",
+            names = MERGE,
             paramLabel = "R",
             description =
                     "Tokens that each block merges away, those most alike into one (ToMe), at most half of them; for --pooling mean."
@@ -15,7 +19,7 @@ final class ReductionOptions {
     private int merged;
 
     @Option(
-            names = "--run-length",
+            names = RUN_LENGTH,
             paramLabel = "X",
             description =
                     "Compute a patch once that does not change from time slot to time slot by more than X of 255 on average (RLT);"
@@ -32,11 +36,25 @@ final class ReductionOptions {
 
     /** What was asked for; refuses numbers that no student can work with, so it is called before anything is loaded. */
     TokenReduction reduction() {
-        TokenReduction reduction = new TokenReduction(merged, threshold, TokenReduction.Sizes.BOTH);
+        TokenReduction merging = UsageErrors.naming(() -> TokenReduction.merging(merged), MERGE);
+        UsageErrors.naming(() -> new TokenReduction(0, threshold, merging.sizes()), RUN_LENGTH);
+        TokenReduction reduction =
+                UsageErrors.naming(() -> new TokenReduction(merged, threshold, merging.sizes()), MERGE, RUN_LENGTH);
         if (reduction.isNone() && sizes != TokenReduction.Sizes.BOTH) {
             throw new IllegalArgumentException(
                     "--token-sizes is for tokens that stand for several; pass --merge or --run-length too, or leave it away");
         }
         return reduction.withSizes(sizes);
+    }
+
+    /** Refuses a student of an architecture, or with heads on a pooling, for which no tokens are taken away. */
+    void requireFit(Student student) {
+        TokenReduction reduction = reduction();
+        UsageErrors.naming(
+                () -> {
+                    reduction.requireFit(student.config(), student.pooling());
+                    return reduction;
+                },
+                reduction.merged() > 0 ? MERGE : RUN_LENGTH);
     }
 }

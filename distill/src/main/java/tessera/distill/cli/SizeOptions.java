@@ -9,6 +9,8 @@ import tessera.tensor.Patches;
 
 /** How large a model is: a published size, or numbers of one's own. */
 final class SizeOptions {
+    /** Names of the options that give numbers. */
+    static final String[] NUMBERS = {"--dim", "--depth", "--heads"};
 
     @Option(
             names = "--size",
@@ -29,7 +31,7 @@ final class SizeOptions {
     private @Nullable Integer heads;
 
     ModelSize size() {
-        VideoMaeConfig named = VideoMaeConfig.of(size == null ? "small" : size, Patches.plain(3, 2, 16));
+        VideoMaeConfig named = named(size == null ? "small" : size);
         if (dim == null && depth == null && heads == null) {
             return new ModelSize(
                     named.embedDim(),
@@ -44,6 +46,10 @@ final class SizeOptions {
         // Published widths have 64 numbers for each head.
         int split = heads == null ? Math.max(1, width / 64) : heads;
         return made(width, blocks, split, Math.min(blocks, named.decoderDepth()));
+    }
+
+    private static VideoMaeConfig named(String size) {
+        return UsageErrors.naming(() -> VideoMaeConfig.of(size, Patches.plain(3, 2, 16)), "--size");
     }
 
     /**
@@ -86,7 +92,7 @@ final class SizeOptions {
      */
     void requireAsGiven(VideoMaeConfig own, Path file) {
         if (size != null) {
-            VideoMaeConfig named = VideoMaeConfig.of(size, Patches.plain(3, 2, 16));
+            VideoMaeConfig named = named(size);
             String asked = size + " (" + sizes(named.embedDim(), named.depth(), named.heads()) + ")";
             boolean same = (dim != null || named.embedDim() == own.embedDim())
                     && (depth != null || named.depth() == own.depth())

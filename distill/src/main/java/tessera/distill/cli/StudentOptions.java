@@ -6,11 +6,11 @@ import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
 import tessera.distill.train.WarmStart;
-import tessera.nn.Pooling;
 import tessera.nn.inference.Head;
 import tessera.nn.inference.Masking;
 import tessera.nn.inference.Predictor;
 import tessera.nn.inference.Stopping;
+import tessera.nn.inference.Student;
 
 /** The student of a command, where it computes, through which masks it looks and how many tokens it computes: {@code --student} and three mixins. */
 final class StudentOptions {
@@ -58,6 +58,11 @@ final class StudentOptions {
         return masks.masking().withReduction(reduction.reduction());
     }
 
+    /** Refuses a student that was made of the opened one and for which no tokens are taken away. */
+    void requireReducible(Student made) {
+        reduction.requireFit(made);
+    }
+
     /** Opens the student with heads or without, if the masks leave it something to look at. */
     Predictor open(Path... heads) {
         return open(null, heads);
@@ -70,7 +75,7 @@ final class StudentOptions {
         Predictor predictor = Predictor.open(options, file(), heads);
         try {
             masks.check(predictor.student());
-            masking().reduction().requireFit(predictor.student().config(), Pooling.MEAN);
+            reduction.requireFit(predictor.student());
         } catch (IllegalArgumentException e) {
             predictor.close();
             throw e;

@@ -281,8 +281,8 @@ final class SweepCommand extends ToolCommand {
             MaskOptions.requireMasks(ENSEMBLES, masks);
         });
         merges.forEach(merged -> requireLeast("--merges", merged, 0));
-        batches.forEach(batch -> requireLeast("--batches", batch, 1));
-        ratios.forEach(ratio -> Masking.of(ratio, 1));
+        batches.forEach(batch -> requireBatch("--batches", batch));
+        ratios.forEach(ratio -> UsageErrors.naming(() -> Masking.of(ratio, 1), MASK_RATIOS));
         requireDifferent(STRATEGIES, strategies);
         requireDifferent(MASK_RATIOS, ratios);
         requireDifferent(ENSEMBLES, ensembles);
@@ -319,11 +319,7 @@ final class SweepCommand extends ToolCommand {
     private Map<String, MaskStrategy> named() {
         Map<String, MaskStrategy> named = new LinkedHashMap<>();
         for (String word : strategies) {
-            try {
-                named.put(word, MaskStrategy.of(word));
-            } catch (IllegalArgumentException e) {
-                throw new IllegalArgumentException(STRATEGIES + " has '" + word + "': " + e.getMessage(), e);
-            }
+            named.put(word, MaskOptions.strategy(STRATEGIES, word));
         }
         return named;
     }

@@ -1,6 +1,7 @@
 package tessera.distill.cli;
 
 import java.io.PrintWriter;
+import java.util.Collection;
 import java.util.List;
 import java.util.Map;
 import java.util.concurrent.Callable;
@@ -13,6 +14,7 @@ import picocli.CommandLine.Model.OptionSpec;
 import picocli.CommandLine.ParseResult;
 import picocli.CommandLine.Spec;
 import tessera.distill.report.Json;
+import tessera.distill.train.Recipe;
 
 /** What every command with a result does alike: help, and the result as text or as JSON. */
 @Command(mixinStandardHelpOptions = true)
@@ -27,22 +29,29 @@ abstract class ToolCommand implements Callable<Integer> {
     @Override
     public final Integer call() {
         try {
-            requireNoneTwice();
+            requireEachOnce();
             Outputs.requireNoInput(spec);
             run();
         } catch (IllegalArgumentException refusal) {
-            throw UsageErrors.naming(spec, refusal);
+            throw UsageErrors.namingPaths(spec, refusal);
         }
         return ExitCode.OK;
     }
 
-    /** Of two values for one name the first would be forgotten. */
-    private void requireNoneTwice() {
+    /** Commas alone name nothing, and of two values for one name the first would be forgotten. */
+    private void requireEachOnce() {
         for (OptionSpec option : spec.options()) {
             List<String> given = option.originalStringValues().stream()
                     .flatMap(word -> Stream.of(
                             option.splitRegex().isEmpty() ? new String[] {word} : word.split(option.splitRegex())))
                     .toList();
+            if (option.getValue() instanceof Collection<?> values
+                    && values.isEmpty()
+                    && !option.originalStringValues().isEmpty()) {
+                throw new IllegalArgumentException(option.longestName() + " is '"
+                        + option.originalStringValues().getFirst() + "', which names nothing; pass "
+                        + option.paramLabel() + ", several with '" + option.splitRegex() + "' between");
+            }
             if (option.getValue() instanceof Map<?, ?> values && values.size() < given.size()) {
                 throw new IllegalArgumentException(
                         option.longestName() + " gives one name two values, in " + given + "; give each name once");
@@ -67,6 +76,15 @@ abstract class ToolCommand implements Callable<Integer> {
     static void requireLeast(String option, int given, int least) {
         if (given < least) {
             throw new IllegalArgumentException(option + " is " + given + "; pass " + least + " or more");
+        }
+    }
+
+    /** Refuses batches of which no device could hold what is computed. */
+    static void requireBatch(String option, int clips) {
+        requireLeast(option, clips, 1);
+        if (clips > Recipe.MOST_BATCH) {
+            throw new IllegalArgumentException(option + " is " + clips + " clips, more than the memory of any device"
+                    + " holds; pass " + Recipe.MOST_BATCH + " or fewer");
         }
     }
 

@@ -57,7 +57,7 @@ final class Train extends ToolCommand {
         Path start = labelled.start();
         RunContext context = training.context();
         try (LabelledOptions.Loaded loaded =
-                labelled.load("train", egosim, Set.of(modality), training.reading(), context)) {
+                labelled.load("train", egosim, Set.of(modality), training.reading(), model.fits(modality), context)) {
             labelled.requireUnseen(loaded.clips());
             ModelConfig config =
                     Clips.asWide(model.config(modality, loaded.clips().geometry(), loaded.flow()), start);

@@ -158,7 +158,7 @@ final class TrainingOptions {
                     "--strategy is " + strategy
                             + " but the mask ratio is 0, so no token is masked; pass --mask-ratio too, or leave --strategy away");
         }
-        return MaskStrategy.of(strategy);
+        return MaskOptions.strategy("--strategy", strategy);
     }
 
     RunContext context() {
@@ -176,6 +176,7 @@ final class TrainingOptions {
             throw new IllegalArgumentException(
                     "--batch is " + batch + " and --steps " + steps + "; pass 1 or more of each");
         }
+        ToolCommand.requireBatch("--batch", batch);
         if (accumulate < 1 || accumulate > Recipe.MOST_ACCUMULATED) {
             throw new IllegalArgumentException("--accumulate is " + accumulate + "; pass 1 to "
                     + Recipe.MOST_ACCUMULATED + " batches for each step, and a larger --batch for more clips");
@@ -196,7 +197,7 @@ final class TrainingOptions {
                     + " but training hides some tokens and shows some; pass a share between 0 and 1 such as 0.75");
         }
         if (strategy != null) {
-            MaskStrategy.of(strategy);
+            MaskOptions.strategy("--strategy", strategy);
         }
         Outputs.requireFolder(out);
     }

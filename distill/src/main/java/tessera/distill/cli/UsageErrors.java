@@ -3,10 +3,13 @@ package tessera.distill.cli;
 import java.nio.file.Path;
 import java.util.Collection;
 import java.util.Comparator;
-import java.util.LinkedHashSet;
 import java.util.List;
+import java.util.NavigableMap;
 import java.util.Optional;
 import java.util.Set;
+import java.util.TreeMap;
+import java.util.function.Supplier;
+import java.util.stream.Stream;
 import picocli.CommandLine;
 import picocli.CommandLine.MissingParameterException;
 import picocli.CommandLine.Model.ArgSpec;
@@ -45,31 +48,81 @@ final class UsageErrors {
     }
 
     /**
-     * A refusal of a command's. One that begins with the very file or folder that options name gets them before it: of several files in a
-     * line only the option tells what each is for.
+     * What is made of options' values. Who refuses them does not know the options, so a refusal that names none of them gets their names
+     * before it.
+     *
+     * @param options one, or those that belong together
      */
-    static IllegalArgumentException naming(CommandSpec command, IllegalArgumentException refusal) {
+    static <T> T naming(Supplier<T> made, String... options) {
+        try {
+            return made.get();
+        } catch (IllegalArgumentException refusal) {
+            String message = String.valueOf(refusal.getMessage());
+            if (message.startsWith("--") || List.of(options).stream().anyMatch(message::contains)) {
+                throw refusal;
+            }
+            throw named(List.of(options), ": ", refusal);
+        }
+    }
+
+    /**
+     * A refusal of a command's, with the options before it that name the files and folders that it tells of: of several in a line only the
+     * option tells what each is for.
+     */
+    static IllegalArgumentException namingPaths(CommandSpec command, IllegalArgumentException refusal) {
         String message = String.valueOf(refusal.getMessage());
-        int longest = 0;
-        Set<String> names = new LinkedHashSet<>();
+        NavigableMap<Integer, Told> places = new TreeMap<>();
         for (OptionSpec option : command.options()) {
             for (Path path : Outputs.paths(option)) {
-                String given = path.toString();
-                boolean told = message.startsWith(given)
-                        && message.length() > given.length()
-                        && " :,".indexOf(message.charAt(given.length())) >= 0;
-                if (told && given.length() >= longest) {
-                    if (given.length() > longest) {
-                        names.clear();
+                int length = path.toString().length();
+                for (int at = 0; at < message.length(); at++) {
+                    if (tells(message, at, path)) {
+                        places.merge(at, new Told(length, List.of(option.longestName())), Told::longer);
                     }
-                    longest = given.length();
-                    names.add(option.longestName());
                 }
             }
         }
-        return names.isEmpty()
-                ? refusal
-                : new IllegalArgumentException(String.join(" and ", names) + " " + message, refusal);
+        boolean named = message.startsWith("--") || message.contains(" --");
+        NavigableMap<Integer, Told> told = named ? places.headMap(0, true) : places;
+        if (told.isEmpty()) {
+            return refusal;
+        }
+        List<String> names =
+                told.values().stream().flatMap(each -> each.options.stream()).toList();
+        return named(names, told.lastKey() == 0 ? " " : ": ", refusal);
+    }
+
+    /** The options that name what a message tells of at one place, and the length of its name. */
+    private record Told(int length, List<String> options) {
+        Told longer(Told other) {
+            if (length != other.length) {
+                return length > other.length ? this : other;
+            }
+            return new Told(
+                    length,
+                    Stream.concat(options.stream(), other.options.stream()).toList());
+        }
+    }
+
+    /** Whether a message has a path there, or one below it; what is a bare word of it may mean something else. */
+    private static boolean tells(String message, int at, Path path) {
+        String given = path.toString();
+        int end = at + given.length();
+        if (!message.startsWith(given, at) || (at > 0 && " ('".indexOf(message.charAt(at - 1)) < 0)) {
+            return false;
+        }
+        boolean below = message.startsWith(path.getFileSystem().getSeparator(), end);
+        boolean ends = end < message.length() && " :,;)'".indexOf(message.charAt(end)) >= 0;
+        return below || (ends && (at == 0 || path.getNameCount() > 1));
+    }
+
+    private static IllegalArgumentException named(
+            List<String> options, String between, IllegalArgumentException refusal) {
+        List<String> names = options.stream().distinct().toList();
+        String last = names.getLast();
+        String before = String.join(", ", names.subList(0, names.size() - 1));
+        return new IllegalArgumentException(
+                (before.isEmpty() ? last : before + " and " + last) + between + refusal.getMessage(), refusal);
     }
 
     private static String unmatched(String word, CommandLine command) {

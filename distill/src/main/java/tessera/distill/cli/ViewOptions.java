@@ -14,8 +14,9 @@ final class ViewOptions {
             "is for random views but --no-augment shows clips as they are; leave one of them away";
 
     private static final String STRIDE = "--frame-stride";
+    private static final String SCALES = "--scales";
     private static final List<String> COLOURS = List.of("--jitter", "--hue");
-    private static final List<String> OF_TRAINING = List.of("--scales", "--jitter", "--hue", "--flip");
+    private static final List<String> OF_TRAINING = List.of(SCALES, "--jitter", "--hue", "--flip");
 
     /** Names of all options. */
     static final List<String> NAMES = Stream.concat(Stream.of("--frame-sampling", STRIDE), OF_TRAINING.stream())
@@ -36,7 +37,7 @@ final class ViewOptions {
     private int stride = Views.PUBLISHED.stride();
 
     @Option(
-            names = "--scales",
+            names = SCALES,
             split = ",",
             paramLabel = "A,B",
             description =
@@ -85,10 +86,9 @@ final class ViewOptions {
             throw new IllegalArgumentException(
                     "--scales has " + scales.size() + " numbers; pass two with a comma between, such as 1.15,1.43");
         }
-        return Views.PUBLISHED
-                .withFrames(sampling, stride)
-                .withSizes(scales.getFirst(), scales.getLast())
-                .withColours(jitter, hue)
+        Views framed = UsageErrors.naming(() -> Views.PUBLISHED.withFrames(sampling, stride), STRIDE);
+        Views sized = UsageErrors.naming(() -> framed.withSizes(scales.getFirst(), scales.getLast()), SCALES);
+        return UsageErrors.naming(() -> sized.withColours(jitter, hue), "--jitter", "--hue")
                 .withMirror(flip);
     }
 }

@@ -57,7 +57,7 @@ public final class ClipGroups {
     private static Map<String, String> read(Path file) {
         if (!Files.isRegularFile(file)) {
             throw new IllegalArgumentException(
-                    file + " cannot be read; pass the word prefix, or a table with lines name,group");
+                    "'" + file + "' cannot be read; pass the word prefix, or a table with lines name,group");
         }
         CsvTable table = CsvTable.read(file);
         Map<String, String> groups = new HashMap<>();

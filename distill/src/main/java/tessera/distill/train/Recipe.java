@@ -12,7 +12,7 @@ import tessera.tensor.io.SafetensorsFile;
 /**
  * How a stage trains, whatever it trains. Made from {@link #defaults}, or those of a stage, by its {@code with} methods.
  *
- * @param batch clips per batch, of which a step has one or {@code accumulate}
+ * @param batch clips per batch, 1 to 65536, of which a step has one or {@code accumulate}
  * @param steps in all
  * @param rate the learning rate
  * @param optimiser how weights are updated
@@ -39,6 +39,9 @@ public record Recipe(
         long seed,
         int accumulate) {
     private static final String VIEWS = "views";
+    /** The largest number of clips of a batch: what training keeps of more fits into the memory of no device. */
+    public static final int MOST_BATCH = 65_536;
+
     /** The largest number of batches of a step. */
     public static final int MOST_ACCUMULATED = 256;
 
@@ -46,6 +49,10 @@ public record Recipe(
         if (batch < 1 || steps < 1) {
             throw new IllegalArgumentException(
                     "a recipe of " + steps + " steps of " + batch + " clips; pass 1 or more of each");
+        }
+        if (batch > MOST_BATCH) {
+            throw new IllegalArgumentException("batches of " + batch + " clips, more than the memory of any device"
+                    + " holds; pass " + MOST_BATCH + " or fewer, and accumulate batches for larger steps");
         }
         if (accumulate < 1 || accumulate > MOST_ACCUMULATED) {
             throw new IllegalArgumentException("gradients of " + accumulate + " batches make a step; pass 1 to "

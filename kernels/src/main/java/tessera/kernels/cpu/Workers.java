@@ -44,6 +44,8 @@ public final class Workers implements AutoCloseable {
 
     /** Stands where a member's loop stands, once the member has ended for want of loops. */
     private static final Object ENDED = new Object();
+    /** More only wait for processors on any machine, and the memory of loops grows with the square of the number. */
+    public static final int MOST_THREADS = 1024;
     /** Elements of an int array between two counters, so that each has its own cache line. */
     private static final int STRIDE = 16;
 
@@ -63,7 +65,7 @@ public final class Workers implements AutoCloseable {
 
     /**
      * @param threads how many threads work on a loop, the caller among them
-     * @throws IllegalArgumentException if {@code threads < 1}
+     * @throws IllegalArgumentException if {@code threads} is not 1 to 1024
      */
     public Workers(int threads) {
         this(threads, IDLE_NANOS);
@@ -74,6 +76,11 @@ public final class Workers implements AutoCloseable {
         if (threads < 1) {
             throw new IllegalArgumentException("thread count is " + threads
                     + " but must be at least 1; 1 means that the calling thread works alone");
+        }
+        if (threads > MOST_THREADS) {
+            throw new IllegalArgumentException("thread count is " + threads + " but must be at most " + MOST_THREADS
+                    + "; threads beyond the processors, of which there are "
+                    + Runtime.getRuntime().availableProcessors() + ", only wait for them");
         }
         this.threads = threads;
         this.idleNanos = idleNanos;

@@ -9,6 +9,9 @@ import java.util.Locale;
 
 /** What is told where a result cannot be written: which, why, how much room there is, and what to do. */
 public final class WriteFailure {
+    /** What systems say of a file beyond the limit of its user, or of the file system. */
+    private static final String TOO_LARGE = "File too large";
+
     private WriteFailure() {}
 
     /**
@@ -17,9 +20,12 @@ public final class WriteFailure {
      * @param path a file or folder that was being written
      */
     public static UncheckedIOException of(Path path, IOException failure) {
+        String reason = reason(path, failure);
+        boolean limited = reason.contains(TOO_LARGE);
         return new UncheckedIOException(
-                path + ": could not be written (" + reason(path, failure) + room(path)
-                        + "); make room there or name another place, and run it again",
+                path + ": could not be written (" + reason + (limited ? "" : room(path)) + "); "
+                        + (limited ? "raise the limit on the size of files (ulimit -f)" : "make room there")
+                        + " or name another place, and run it again",
                 failure);
     }
 

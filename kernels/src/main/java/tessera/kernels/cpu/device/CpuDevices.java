@@ -3,6 +3,7 @@ package tessera.kernels.cpu.device;
 import org.jspecify.annotations.Nullable;
 import tessera.kernels.Device;
 import tessera.kernels.DeviceProvider;
+import tessera.kernels.cpu.Workers;
 
 /** The processor as a device: one for the whole process, others with threads of their own on request. */
 public final class CpuDevices implements DeviceProvider {
@@ -20,8 +21,8 @@ public final class CpuDevices implements DeviceProvider {
     public synchronized Device device(int ordinal) {
         CpuDevice device = shared;
         if (device == null) {
-            int threads =
-                    Integer.getInteger("tessera.threads", Runtime.getRuntime().availableProcessors());
+            int threads = Integer.getInteger(
+                    "tessera.threads", Math.min(Runtime.getRuntime().availableProcessors(), Workers.MOST_THREADS));
             if (threads < 1) {
                 throw new IllegalArgumentException("-Dtessera.threads=" + threads
                         + " leaves no thread to compute; pass 1 or more, or leave it away");
