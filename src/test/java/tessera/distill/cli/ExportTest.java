@@ -126,6 +126,29 @@ class ExportTest {
         }
     }
 
+    @Test
+    void classesRenamedInTheConfigOfAnExportComeBackSo() throws IOException {
+        Path file = student(true, false, false, "verb");
+        Path out = folder.resolve("hf");
+        Shell.succeed("export", "--student", file, "--format=hf", "--out", out);
+        Path config = out.resolve("config.json");
+        String text = Files.readString(config);
+        Map<?, ?> names = (Map<?, ?>) requireNonNull(Json.object(text).get("id2label"));
+        String first = String.valueOf(names.get("0"));
+        Files.writeString(config, text.replace("\"" + first + "\"", "\"renamed\""));
+        Path back = folder.resolve("back.safetensors");
+        Shell.succeed("import", "--checkpoint", out, "--out", back);
+        try (Checkpoint read = Checkpoint.read(back)) {
+            List<String> labels =
+                    ModelHeads.fromMetadata(read.metadata()).labels().get("verb");
+            assertEquals("renamed", labels.getFirst());
+            assertEquals(names.size(), labels.size());
+        }
+        Files.writeString(
+                config, text.replaceFirst("\"id2label\":\\{", "\"id2label\":{\"" + names.size() + "\":\"more\","));
+        Shell.refuse(List.of("config.json", "labels"), "import", "--checkpoint", out, "--out", back);
+    }
+
     /** With MLPs of other widths than four times the tokens', in either direction. */
     @ParameterizedTest
     @ValueSource(ints = {96, 320})

@@ -322,6 +322,27 @@ class ImportFilesTest {
                 words(folder.resolve(shard(1)), folder.resolve("no.safetensors")));
     }
 
+    /** Hubs have numbers of six digits too, and indices may name files of any name. */
+    @Test
+    void shardsMayBeCalledOtherwise() throws IOException {
+        writeShards();
+        for (int i = 1; i <= 2; i++) {
+            Files.move(folder.resolve(shard(i)), folder.resolve("model-0000" + i + "-of-000002.safetensors"));
+        }
+        String index = Files.readString(folder.resolve(INDEX));
+        Files.delete(folder.resolve(INDEX));
+        assertArrayEquals(expected, imported(folder.resolve("model-00002-of-000002.safetensors")));
+        for (int i = 1; i <= 2; i++) {
+            Files.move(
+                    folder.resolve("model-0000" + i + "-of-000002.safetensors"),
+                    folder.resolve("weights.part" + i + ".safetensors"));
+            index = index.replace(shard(i), "weights.part" + i + ".safetensors");
+        }
+        Files.writeString(folder.resolve(INDEX), index);
+        assertArrayEquals(expected, imported(folder));
+        assertArrayEquals(expected, imported(folder.resolve("weights.part2.safetensors")));
+    }
+
     @Test
     void badIndicesAreTold() throws IOException {
         writeShards();

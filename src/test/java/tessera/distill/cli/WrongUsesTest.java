@@ -192,7 +192,7 @@ class WrongUsesTest {
         Path run = Files.createDirectory(folder.resolve("run"));
         Path model = Files.copy(student, run.resolve("model.safetensors"));
         Shell.refuse(
-                List.of("--out " + run + " has a model.safetensors without a config.json", "name another folder"),
+                List.of("--out " + run + " has a model.safetensors that is no export", "name another folder"),
                 "export",
                 "--student",
                 student,
@@ -200,6 +200,29 @@ class WrongUsesTest {
                 "--out",
                 run);
         assertArrayEquals(Files.readAllBytes(student), Files.readAllBytes(model));
+        // Another program's, as a hub has it.
+        Files.writeString(run.resolve("config.json"), "{}");
+        Shell.refuse(
+                List.of("--out " + run + " has a model.safetensors that is no export"),
+                "export",
+                "--student",
+                student,
+                "--format=hf",
+                "--out",
+                run);
+        Files.move(model, run.resolve("model-00001-of-00001.safetensors"));
+        Shell.refuse(
+                List.of("--out " + run + " has weights already, model-00001-of-00001.safetensors", "another folder"),
+                "export",
+                "--student",
+                student,
+                "--format=hf",
+                "--out",
+                run);
+        Path export = folder.resolve("export");
+        for (int times = 0; times < 2; times++) {
+            Shell.succeed("export", "--student", student, "--format=hf", "--out", export);
+        }
         Shell.refuse(
                 List.of("--mask-ratio is built into models of --format onnx"),
                 "export",

@@ -1,6 +1,10 @@
 package tessera.distill.cli;
 
+import java.io.IOException;
+import java.nio.file.DirectoryStream;
 import java.nio.file.Files;
+import java.nio.file.NoSuchFileException;
+import java.nio.file.NotDirectoryException;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
@@ -12,6 +16,7 @@ import tessera.nn.export.HuggingFaceModel;
 import tessera.nn.export.OnnxModel;
 import tessera.nn.export.StudentWeights;
 import tessera.nn.inference.Head;
+import tessera.tensor.io.Printable;
 import tessera.tensor.io.Safetensors;
 import tessera.tensor.io.SafetensorsFile;
 import tessera.tensor.io.TensorFileException;
@@ -83,7 +88,7 @@ final class Export extends ToolCommand {
             Outputs.requireFolder(out);
             Path model = out.resolve("model.safetensors");
             Outputs.requireOther("--out", model, "--student", file);
-            requireNoTraining(model);
+            requireNoOther(model);
         } else {
             Outputs.requireFile(out, "onnx");
         }
@@ -113,19 +118,33 @@ final class Export extends ToolCommand {
         }
     }
 
-    /** A folder of pretrain has its model under the same name. */
-    private void requireNoTraining(Path model) {
-        if (Files.exists(model) && !Files.exists(out.resolve("config.json")) && !isExport(model)) {
+    /** Refuses to write over weights that no export has written, or beside shards, which import would pass over for the new file. */
+    private void requireNoOther(Path model) {
+        if (Files.exists(model) && !isExport(model)) {
+            throw new IllegalArgumentException("--out " + out
+                    + " has a model.safetensors that is no export and would be lost; name another folder");
+        }
+        try (DirectoryStream<Path> files = Files.newDirectoryStream(out, "*.safetensors*")) {
+            for (Path other : files) {
+                if (!other.equals(model)) {
+                    throw new IllegalArgumentException("--out " + out + " has weights already, "
+                            + Printable.line(String.valueOf(other.getFileName()))
+                            + ", beside which an export would be taken for the same model; name another folder");
+                }
+            }
+        } catch (NotDirectoryException | NoSuchFileException none) {
+            // Nothing lies there yet.
+        } catch (IOException e) {
             throw new IllegalArgumentException(
-                    "--out " + out + " has a model.safetensors without a config.json, which is no export and would be"
-                            + " lost; name another folder");
+                    "--out " + out + " cannot be listed (" + e.getMessage() + "); name another folder", e);
         }
     }
 
     /** Also of one that was stopped before its config.json was there. */
     private static boolean isExport(Path model) {
         try (SafetensorsFile file = Safetensors.open(model)) {
-            return "pt".equals(file.metadata().get("format"));
+            // Every file of Hugging Face has the first, every file of Tessera the second.
+            return "pt".equals(file.metadata().get("format")) && file.metadata().containsKey("tessera.embedDim");
         } catch (TensorFileException another) {
             return false;
         }

@@ -318,6 +318,8 @@ final class ImportCheckpoint extends ToolCommand {
             requireAsGiven(config);
             size.requireAsGiven(config, file);
             found = translated;
+            // Of an export, whose classes may have been renamed there; beside a student's file it is another model's.
+            described = huggingFace && configFile == null ? PublishedConfig.beside(file) : null;
         } else {
             described = configFile == null ? PublishedConfig.beside(file) : PublishedConfig.of(configFile);
             PublishedVideoMae published = new PublishedVideoMae(translated, huggingFace, described);

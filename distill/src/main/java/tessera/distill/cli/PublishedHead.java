@@ -38,6 +38,8 @@ record PublishedHead(ModelHeads labels, Map<String, Tensor> weights, List<String
     private static final String HEAD = "head";
 
     private static final String PRETRAINED = "head_action";
+    /** It, and those of other questions beside it. */
+    private static final Pattern UNTRAINED = Pattern.compile("head_[^.]+\\.(?:weight|bias)");
 
     /**
      * Finds them.
@@ -97,14 +99,12 @@ record PublishedHead(ModelHeads labels, Map<String, Tensor> weights, List<String
         boolean named = true;
         if (file != null) {
             labels.put(name, fitting(ClassList.read(file), classes, "--labels " + file));
+        } else if (config != null && !config.labels().isEmpty()) {
+            // Also where the weights' own file names them: who renames the classes of an export does it here.
+            labels.put(name, fitting(config.labels(), classes, config.file().toString()));
         } else if (!labels.containsKey(name)) {
-            List<String> found = config == null ? List.of() : config.labels();
-            named = !found.isEmpty();
-            labels.put(
-                    name,
-                    config != null && named
-                            ? fitting(found, classes, config.file().toString())
-                            : numbers(classes));
+            named = false;
+            labels.put(name, numbers(classes));
         }
         labels.keySet().stream()
                 .filter(other -> !other.equals(name))
@@ -138,7 +138,7 @@ record PublishedHead(ModelHeads labels, Map<String, Tensor> weights, List<String
     /** Whether a weight is of a head that was taken, or of one that is left on purpose. */
     boolean knows(String weight) {
         boolean single = weight.equals(HEAD + ".weight") || weight.equals(HEAD + ".bias");
-        return weight.startsWith("head_") || (!weights.isEmpty() && (single || ModelHeads.isHead(weight)));
+        return UNTRAINED.matcher(weight).matches() || (!weights.isEmpty() && (single || ModelHeads.isHead(weight)));
     }
 
     /** Heads that have names in the checkpoint, of which it does not say what their classes are called. */

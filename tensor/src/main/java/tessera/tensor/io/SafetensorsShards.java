@@ -1,6 +1,7 @@
 package tessera.tensor.io;
 
 import java.io.IOException;
+import java.nio.file.DirectoryIteratorException;
 import java.nio.file.DirectoryStream;
 import java.nio.file.Files;
 import java.nio.file.InvalidPathException;
@@ -35,7 +36,7 @@ import tools.jackson.core.json.JsonFactory;
 public final class SafetensorsShards implements AutoCloseable {
     private static final String SUFFIX = ".safetensors";
     private static final String INDEX = SUFFIX + ".index.json";
-    private static final Pattern SHARD = Pattern.compile("(.+)-(\\d{5})-of-(\\d{5})\\.safetensors");
+    private static final Pattern SHARD = Pattern.compile("(.+)-(\\d{5,6})-of-(\\d{5,6})\\.safetensors");
     private static final Pattern PICKLE = Pattern.compile(".+\\.(?:bin|pt|pth|ckpt|pkl)");
     private static final JsonFactory JSON = JsonFactory.builder()
             .streamReadConstraints(
@@ -129,7 +130,38 @@ public final class SafetensorsShards implements AutoCloseable {
             return ofIndex(path);
         }
         Matcher shard = SHARD.matcher(name);
-        return shard.matches() ? ofShard(path, shard) : Listing.of(path);
+        if (shard.matches()) {
+            return ofShard(path, shard);
+        }
+        Path index = indexOf(path, name);
+        return index == null ? Listing.of(path) : ofIndex(index);
+    }
+
+    /** The index beside a file that names it as a shard, or null: shards may be called anything. */
+    private static @Nullable Path indexOf(Path file, String name) {
+        Path folder = file.toAbsolutePath().getParent();
+        if (folder == null || !Files.isDirectory(folder)) {
+            return null;
+        }
+        try (DirectoryStream<Path> beside =
+                Files.newDirectoryStream(folder, each -> name(each).endsWith(INDEX))) {
+            for (Path index : beside) {
+                if (names(index, name)) {
+                    return file.resolveSibling(name(index));
+                }
+            }
+            return null;
+        } catch (IOException | DirectoryIteratorException unlisted) {
+            return null; // the file itself may be readable
+        }
+    }
+
+    private static boolean names(Path index, String shard) {
+        try {
+            return readMap(index).containsValue(shard);
+        } catch (TensorFileException another) {
+            return false; // whose it is, is not asked
+        }
     }
 
     private static Listing ofFolder(Path folder) {
@@ -182,11 +214,16 @@ public final class SafetensorsShards implements AutoCloseable {
         }
         int count = Integer.parseInt(shard.group(3));
         List<Path> files = IntStream.rangeClosed(1, count)
-                .mapToObj(i ->
-                        path.resolveSibling("%s-%05d-of-%s%s".formatted(shard.group(1), i, shard.group(3), SUFFIX)))
+                .mapToObj(i -> path.resolveSibling(
+                        shard.group(1) + "-" + padded(i, shard.group(2).length()) + "-of-" + shard.group(3) + SUFFIX))
                 .toList();
         requireThere(path, files);
         return new Listing(files.isEmpty() ? List.of(path) : files, null, path);
+    }
+
+    private static String padded(int number, int width) {
+        String digits = Integer.toString(number);
+        return "0".repeat(Math.max(0, width - digits.length())) + digits;
     }
 
     private static Listing ofIndex(Path index) {
