@@ -139,8 +139,8 @@ class ExportTest {
         Path back = folder.resolve("back.safetensors");
         Shell.succeed("import", "--checkpoint", out, "--out", back);
         try (Checkpoint read = Checkpoint.read(back)) {
-            List<String> labels =
-                    ModelHeads.fromMetadata(read.metadata()).labels().get("verb");
+            List<String> labels = requireNonNull(
+                    ModelHeads.fromMetadata(read.metadata()).labels().get("verb"));
             assertEquals("renamed", labels.getFirst());
             assertEquals(names.size(), labels.size());
         }
