@@ -21,6 +21,7 @@ import tessera.distill.data.Modality;
 import tessera.distill.data.ModalityFolders;
 import tessera.distill.video.ClipFolder;
 import tessera.distill.video.VideoException;
+import tessera.distill.video.VideoReader;
 
 /** Folders as people have them: recordings with any extension, and what others have put beside them. */
 class FoldersTest {
@@ -94,6 +95,18 @@ class FoldersTest {
             refused(text(name), "video", place, this::open);
         }
         refused(text("stripes/poster.jpg"), "is a picture", "the label's folder", this::open);
+        Object[][] moving = {{"WebP", "RIFF....WEBPVP8X....\2...."}, {"AVIF", "....ftypavis...."}};
+        for (Object[] kind : moving) {
+            String problem = "is an animated " + kind[0] + ", which is not decoded here";
+            for (String name : List.of("stripes/moves.webp", "stripes/moves.x")) {
+                Path file = Files.writeString(folder.resolve(name), String.valueOf(kind[1]));
+                refused(file, problem + " (convert it, such as to MP4)", "the label's folder", this::open);
+                Files.writeString(file, String.valueOf(kind[1]));
+                refused(file, problem, "convert it, such as to MP4", () -> VideoReader.probe(file));
+            }
+        }
+        Path still = Files.writeString(folder.resolve("stripes/still.webp"), "RIFF....WEBPVP8X....\20....");
+        refused(still, "is a picture, not a video", "the label's folder", this::open);
         Path inner = requireNonNull(recording("stripes/second/a.mp4").getParent());
         Files.delete(inner.resolve("a.mp4"));
         refused(inner, "is a folder, not a video", "the label's folder", this::open);

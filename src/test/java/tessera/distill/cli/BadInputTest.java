@@ -541,7 +541,7 @@ class BadInputTest {
     }
 
     @Test
-    void arraysThatAreNoClips() {
+    void arraysThatAreNoClips() throws IOException {
         Path clips = folder.resolve("clips.npy");
         int pixels = 4 * 16 * 16 * 3;
         Npy.write(clips, ArrayData.of("clips", new int[pixels], 1, 4, 16, 16, 3));
@@ -553,11 +553,16 @@ class BadInputTest {
         Npy.write(clips, ArrayData.of("clips", floats, 10, 4, 16, 16, 3));
         refusePredict(List.of(clips + " holds NaN in clip 9 (counted from 0)"));
         double[] doubles = new double[2 * pixels];
-        doubles[2 * pixels - 1] = 1e300; // which f32 does not hold
+        doubles[2 * pixels - 1] = -1e300;
         Npy.write(clips, ArrayData.of("clips", doubles, 2, 4, 16, 16, 3));
-        refusePredict(List.of(clips + " holds Infinity in clip 1"));
+        refusePredict(
+                List.of(clips + " holds -1.0E300 in clip 1 (counted from 0), which is beyond f32; pixels must be"));
         Npz.write(clips, List.of(ArrayData.of("a", doubles, 2, 4, 16, 16, 3), ArrayData.of("b", new int[1], 1)));
         refusePredict(List.of(clips + " holds 2 arrays, none of them called clips"));
+        Npz.write(clips, List.of());
+        refusePredict(List.of(clips + " holds no clips and no other array; save one or more"));
+        Files.write(clips, new byte[0]);
+        refusePredict(List.of("--clips " + clips + ": is empty, of 0 bytes; write or fetch it again"));
     }
 
     /** The student's file is no student: what is wrong with the episodes is told first. */

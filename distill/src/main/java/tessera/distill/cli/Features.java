@@ -301,15 +301,17 @@ final class Features extends ToolCommand {
         }
         for (long i = 0; i < count * each; i++) {
             long at = from * each + i;
-            float value = switch (array.type()) {
+            double stored = switch (array.type()) {
                 case F16 -> Float.float16ToFloat(array.data().getAtIndex(F16, at));
                 case BF16 -> Float.intBitsToFloat(array.data().getAtIndex(F16, at) << 16);
-                case F64 -> (float) array.data().getAtIndex(F64, at);
+                case F64 -> array.data().getAtIndex(F64, at);
                 default -> array.data().getAtIndex(F32, at);
             };
+            float value = (float) stored;
             if (!Float.isFinite(value)) {
-                throw new IllegalArgumentException(clips + " holds " + value + " in clip " + (from + i / each)
-                        + " (counted from 0); pixels must be finite, from 0 to 255: mend the clip or leave it out");
+                throw new IllegalArgumentException(clips + " holds " + stored + " in clip " + (from + i / each)
+                        + " (counted from 0)" + (Double.isFinite(stored) ? ", which is beyond f32" : "")
+                        + "; pixels must be finite, from 0 to 255: mend the clip or leave it out");
             }
             if (shape[4] == RGB) {
                 low = Math.min(low, value);

@@ -123,6 +123,10 @@ public final class ClipFolder {
         if (VIDEOS.contains(extension)) {
             return Optional.empty();
         }
+        Optional<String> animation = VideoException.animation(file);
+        if (animation.isPresent()) {
+            return animation.map(problem -> problem + " (" + VideoException.CONVERT + ")");
+        }
         if (PICTURES.contains(extension)) {
             return Optional.of("is a picture, not a video (frames of a recording lie in a folder of their own)");
         }

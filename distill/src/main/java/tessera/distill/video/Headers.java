@@ -112,6 +112,9 @@ final class Headers {
         if (Files.isDirectory(file)) {
             return pictures(file, options.pictureRate());
         }
+        VideoException.animation(file).ifPresent(problem -> {
+            throw new VideoException(file, problem, VideoException.CONVERT);
+        });
         Duration silence = options.timeout();
         Map<String, String> container = new HashMap<>();
         String wanted = "width,height,sample_aspect_ratio,avg_frame_rate,r_frame_rate,nb_frames,duration";

@@ -6,6 +6,7 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
+import java.util.Optional;
 import java.util.Set;
 import org.jspecify.annotations.Nullable;
 
@@ -18,6 +19,14 @@ public final class VideoException extends IllegalArgumentException {
 
     /** So many characters make a text. */
     private static final int LEAST_TEXT = 16;
+
+    /** What to do about what is not decoded. */
+    static final String CONVERT = "convert it, such as to MP4";
+
+    /** Where a WebP of several parts says what it has, and that it moves. */
+    private static final int WEBP_FLAGS = 20;
+
+    private static final int WEBP_MOVES = 2;
 
     /** What the first part of MP4 and MOV files is called. */
     private static final Set<String> BOXES =
@@ -64,10 +73,6 @@ public final class VideoException extends IllegalArgumentException {
         if (text.startsWith("PK\u0003\u0004") || text.startsWith("Rar!") || text.startsWith("\u001F\u008B")) {
             return new VideoException(file, "is an archive, not a video", "unpack it and name the video in it");
         }
-        if (text.startsWith("RIFF") && text.startsWith("WEBP", 8)) {
-            return new VideoException(
-                    file, "is a WebP picture, which is not decoded here", "convert it, such as to MP4");
-        }
         if (!start.isEmpty() && start.chars().allMatch(c -> c == 0)) {
             return new VideoException(
                     file, "begins with nothing but zeros, as where a copy was not finished", "fetch it again");
@@ -95,6 +100,22 @@ public final class VideoException extends IllegalArgumentException {
                 file,
                 "cannot be decoded as a video" + (reason.isEmpty() ? "" : " (" + reason + ")"),
                 "check that it is the file you mean and that it plays elsewhere, or fetch it again");
+    }
+
+    /**
+     * What is wrong with a moving picture that FFmpeg does not decode (WebP), or of which it takes the cover (AVIF); nothing of another
+     * file. By its first bytes: RFC 9649, section 2.7, and the brand of image sequences in the AVIF specification.
+     */
+    static Optional<String> animation(Path file) {
+        String start = start(file);
+        boolean webp = start.startsWith("RIFF")
+                && start.startsWith("WEBPVP8X", 8)
+                && start.length() > WEBP_FLAGS
+                && (start.charAt(WEBP_FLAGS) & WEBP_MOVES) != 0;
+        boolean avif = start.startsWith("ftypavis", 4);
+        return webp || avif
+                ? Optional.of("is an animated " + (webp ? "WebP" : "AVIF") + ", which is not decoded here")
+                : Optional.empty();
     }
 
     /** The first bytes, one a character; nothing where they cannot be read. */
