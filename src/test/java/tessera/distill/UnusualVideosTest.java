@@ -219,12 +219,22 @@ class UnusualVideosTest {
 
     @Test
     void unknownKindsOfPicturesAreNamed() throws IOException {
-        Path file = made("known.mov", ramp("64x48", 10, 1) + " -c:v png -pix_fmt rgb24");
-        String bytes = new String(Files.readAllBytes(file), StandardCharsets.ISO_8859_1);
-        for (String kind : List.of("zcam", "encv")) {
-            Files.write(file, bytes.replace("png ", kind).getBytes(StandardCharsets.ISO_8859_1));
+        String[][] kinds = {
+            {"known.mov", "png -pix_fmt rgb24", "png ", "zcam"},
+            {"other.mov", "png -pix_fmt rgb24", "png ", "encv"},
+            {"known.avi", "ffv1", "FFV1", "ZQXW"},
+            {"known.mkv", "ffv1", "V_FFV1", "V_ZCAM"}
+        };
+        for (String[] kind : kinds) {
+            Path file = made(kind[0], ramp("64x48", 10, 1) + " -c:v " + kind[1]);
+            String bytes = new String(Files.readAllBytes(file), StandardCharsets.ISO_8859_1);
+            Files.write(file, bytes.replace(kind[2], kind[3]).getBytes(StandardCharsets.ISO_8859_1));
             String message = refusal(file);
-            assertTrue(message.contains("decod") && !message.contains("crash"), message);
+            assertTrue(
+                    message.contains(
+                            "cannot be decoded as a video (its pictures are of a kind that FFmpeg does not know, "
+                                    + kind[3] + ");"),
+                    message);
         }
     }
 

@@ -117,7 +117,8 @@ final class Headers {
         });
         Duration silence = options.timeout();
         Map<String, String> container = new HashMap<>();
-        String wanted = "width,height,sample_aspect_ratio,avg_frame_rate,r_frame_rate,nb_frames,duration";
+        String wanted =
+                "codec_name,codec_tag_string,width,height,sample_aspect_ratio,avg_frame_rate,r_frame_rate,nb_frames,duration";
         List<Double> times = new ArrayList<>();
         Consumer<String> packets = line -> {
             Matcher time = TIME.matcher(line);
@@ -133,6 +134,9 @@ final class Headers {
         String remedy = "give a file with moving pictures";
         VideoException.require(!NO_VIDEOS.contains(format), file, "is a text or a play list, not a video", remedy);
         VideoException.require(fields.containsKey("width"), file, "holds no video stream", remedy);
+        if ("unknown".equals(fields.get("codec_name"))) {
+            throw VideoException.unknownKind(file, fields.getOrDefault("codec_tag_string", ""));
+        }
         int width = (int) number(fields, "width").orElse(0);
         int height = (int) number(fields, "height").orElse(0);
         if (width <= 0 || height <= 0) {

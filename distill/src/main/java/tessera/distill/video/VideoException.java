@@ -8,6 +8,8 @@ import java.nio.file.Path;
 import java.time.Duration;
 import java.util.Optional;
 import java.util.Set;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -27,6 +29,10 @@ public final class VideoException extends IllegalArgumentException {
     private static final int WEBP_FLAGS = 20;
 
     private static final int WEBP_MOVES = 2;
+
+    /** The name of the first kind of pictures: CodecID of RFC 9559, section 5.1.4.1.21, in a file that begins as EBML does. */
+    private static final Pattern MATROSKA_KIND =
+            Pattern.compile("\u001AE\u00DF\u00A3.*?\u0086[\u0080-\u00FF](V_[A-Za-z0-9_/.]+)", Pattern.DOTALL);
 
     /** What the first part of MP4 and MOV files is called. */
     private static final Set<String> BOXES =
@@ -116,6 +122,18 @@ public final class VideoException extends IllegalArgumentException {
         return webp || avif
                 ? Optional.of("is an animated " + (webp ? "WebP" : "AVIF") + ", which is not decoded here")
                 : Optional.empty();
+    }
+
+    /**
+     * A file whose pictures FFmpeg has no name for.
+     *
+     * @param tag what the file calls their kind, as FFmpeg shows it: {@code [0][0][0][0]} for nothing, as in Matroska, which has names
+     */
+    static VideoException unknownKind(Path file, String tag) {
+        Matcher matroska = MATROSKA_KIND.matcher(start(file));
+        String kind = matroska.lookingAt() ? matroska.group(1) : tag;
+        boolean named = !kind.isEmpty() && !kind.startsWith("[0]");
+        return undecodable(file, "its pictures are of a kind that FFmpeg does not know" + (named ? ", " + kind : ""));
     }
 
     /** The first bytes, one a character; nothing where they cannot be read. */
