@@ -1,16 +1,13 @@
 package tessera.distill.cli;
 
-import java.io.IOException;
-import java.nio.file.DirectoryStream;
 import java.nio.file.Files;
-import java.nio.file.NoSuchFileException;
-import java.nio.file.NotDirectoryException;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
+import tessera.distill.video.ClipFolder;
 import tessera.kernels.DType;
 import tessera.nn.export.HuggingFaceModel;
 import tessera.nn.export.OnnxModel;
@@ -124,19 +121,16 @@ final class Export extends ToolCommand {
             throw new IllegalArgumentException("--out " + out
                     + " has a model.safetensors that is no export and would be lost; name another folder");
         }
-        try (DirectoryStream<Path> files = Files.newDirectoryStream(out, "*.safetensors*")) {
-            for (Path other : files) {
-                if (!other.equals(model)) {
-                    throw new IllegalArgumentException("--out " + out + " has weights already, "
-                            + Printable.line(String.valueOf(other.getFileName()))
-                            + ", beside which an export would be taken for the same model; name another folder");
-                }
+        List<Path> weights = Files.isDirectory(out)
+                ? ClipFolder.list(
+                        out, file -> String.valueOf(file.getFileName()).contains(".safetensors"))
+                : List.of();
+        for (Path other : weights) {
+            if (!other.equals(model)) {
+                throw new IllegalArgumentException("--out " + out + " has weights already, "
+                        + Printable.line(String.valueOf(other.getFileName()))
+                        + ", beside which an export would be taken for the same model; name another folder");
             }
-        } catch (NotDirectoryException | NoSuchFileException none) {
-            // Nothing lies there yet.
-        } catch (IOException e) {
-            throw new IllegalArgumentException(
-                    "--out " + out + " cannot be listed (" + e.getMessage() + "); name another folder", e);
         }
     }
 

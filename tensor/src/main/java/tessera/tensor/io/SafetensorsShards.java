@@ -133,21 +133,22 @@ public final class SafetensorsShards implements AutoCloseable {
         if (shard.matches()) {
             return ofShard(path, shard);
         }
-        Path index = indexOf(path, name);
-        return index == null ? Listing.of(path) : ofIndex(index);
+        Listing named = ofIndexBeside(path, name);
+        return named == null ? Listing.of(path) : named;
     }
 
-    /** The index beside a file that names it as a shard, or null: shards may be called anything. */
-    private static @Nullable Path indexOf(Path file, String name) {
+    /** What the index beside a file says that names it as a shard, or null: shards may be called anything. */
+    private static @Nullable Listing ofIndexBeside(Path file, String name) {
         Path folder = file.toAbsolutePath().getParent();
-        if (folder == null || !Files.isDirectory(folder)) {
+        if (folder == null) {
             return null;
         }
         try (DirectoryStream<Path> beside =
                 Files.newDirectoryStream(folder, each -> name(each).endsWith(INDEX))) {
             for (Path index : beside) {
-                if (names(index, name)) {
-                    return file.resolveSibling(name(index));
+                Map<String, String> map = mapOrNone(index);
+                if (map.containsValue(name)) {
+                    return ofIndex(file.resolveSibling(name(index)), map);
                 }
             }
             return null;
@@ -156,11 +157,12 @@ public final class SafetensorsShards implements AutoCloseable {
         }
     }
 
-    private static boolean names(Path index, String shard) {
+    /** Nothing of an index that is none: it may be another checkpoint's, which nobody asked for. */
+    private static Map<String, String> mapOrNone(Path index) {
         try {
-            return readMap(index).containsValue(shard);
+            return readMap(index);
         } catch (TensorFileException another) {
-            return false; // whose it is, is not asked
+            return Map.of();
         }
     }
 
@@ -227,9 +229,13 @@ public final class SafetensorsShards implements AutoCloseable {
     }
 
     private static Listing ofIndex(Path index) {
+        return ofIndex(index, readMap(index));
+    }
+
+    private static Listing ofIndex(Path index, Map<String, String> map) {
         Map<String, Path> shardOf = new LinkedHashMap<>();
         Map<String, Path> shards = new TreeMap<>();
-        readMap(index).forEach((tensor, file) -> {
+        map.forEach((tensor, file) -> {
             Path shard = beside(index, file);
             if (shard == null || file.isEmpty() || !file.equals(name(shard)) || file.equals("..") || file.equals(".")) {
                 throw new TensorFileException(
