@@ -326,7 +326,7 @@ class ObjectiveTest {
         Tensor predicted = model.reconstruct(model.encode(video, mask, DropPath.NONE), mask);
         assertEquals(
                 model.reconstructionLoss(predicted, video, mask).item(),
-                new Reconstruction(model).loss(look).item());
+                new Reconstruction(model, false).loss(look).item());
         Exception refused = assertThrows(
                 IllegalArgumentException.class, () -> new CrossEntropy(ACTION).loss(look), "it has no head");
         assertTrue(requireNonNull(refused.getMessage()).contains("no head 'action'"), refused.getMessage());

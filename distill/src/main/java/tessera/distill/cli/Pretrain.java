@@ -85,6 +85,13 @@ final class Pretrain extends ToolCommand {
     private double motionGain = 1;
 
     @Option(
+            names = "--normalise-clips",
+            description =
+                    "Reconstruct pixels that are normalised over each clip, in place of each patch: a small model learns that from random"
+                            + " weights.")
+    private boolean normaliseClips;
+
+    @Option(
             names = "--pose-std",
             paramLabel = "X",
             description =
@@ -161,7 +168,8 @@ final class Pretrain extends ToolCommand {
         if (poseStd != null && (!(poseStd > 0) || Double.isInfinite(poseStd))) {
             throw new IllegalArgumentException("--pose-std is " + poseStd + "; pass a positive number such as 0.05");
         }
-        return new Pretraining(modality, !noTarget, weight, standard.dropout(), motionGain, training.recipe());
+        return new Pretraining(
+                modality, !noTarget, weight, standard.dropout(), motionGain, normaliseClips, training.recipe());
     }
 
     private void checkSelfTraining() {

@@ -33,6 +33,9 @@ public final class Demo {
     /** Name of the results in a demo's folder. */
     public static final String RESULTS = "results.json";
 
+    /** Clips of each class by which a predictor is judged that always says the mean. */
+    private static final int CLIPS_FOR_MEAN = 10;
+
     private final DemoPlan plan;
     private final Path out;
     private final RunContext context;
@@ -90,7 +93,7 @@ public final class Demo {
         try (ClipSet some = models.render(
                 Split.SOURCE_TRAIN,
                 List.of(Domain.SOURCE),
-                1,
+                CLIPS_FOR_MEAN,
                 ModelPlan.modalities(plan.models().values()))) {
             plan.models().forEach((name, model) -> {
                 if (model instanceof ModelPlan.Pretrained pretrained) {

@@ -12,7 +12,6 @@ import java.util.function.DoublePredicate;
 import java.util.stream.DoubleStream;
 import java.util.stream.IntStream;
 import tessera.distill.data.ClipSet;
-import tessera.distill.data.Modality;
 import tessera.distill.data.Split;
 import tessera.distill.egosim.Domain;
 import tessera.distill.egosim.EgoSim;
@@ -24,6 +23,8 @@ import tessera.distill.report.MetricsLog;
 import tessera.distill.train.Pretraining;
 import tessera.distill.train.Trainer;
 import tessera.nn.videomae.VideoMaeConfig;
+import tessera.nn.videomae.VideoMaePretraining;
+import tessera.tensor.Patches;
 import tessera.tensor.Scope;
 import tessera.tensor.Tensor;
 
@@ -91,7 +92,7 @@ public record DemoResult(
      * What a model of the first stage learned: means over the last tenth of its steps.
      *
      * @param reconstruction of source clips
-     * @param trivial the same of a predictor that says each patch's own mean
+     * @param trivial the same of a predictor that says the mean of each channel: of each patch, or of each clip where clips are normalised
      * @param crossEntropy of the source's classes; {@code ln(classes)} is guessing
      */
     public record Training(long seed, String model, double reconstruction, double trivial, double crossEntropy) {
@@ -104,11 +105,7 @@ public record DemoResult(
             List<MetricsLog.Line> lines = Files.exists(log) ? MetricsLog.read(log) : List.of();
             List<MetricsLog.Line> last = lines.subList(lines.size() - Math.ceilDiv(lines.size(), 10), lines.size());
             return new Training(
-                    seed,
-                    name,
-                    mean(last, RECONSTRUCTION),
-                    trivial(config, clips, stage.modality()),
-                    mean(last, CROSS_ENTROPY));
+                    seed, name, mean(last, RECONSTRUCTION), trivial(config, clips, stage), mean(last, CROSS_ENTROPY));
         }
 
         private static double mean(List<MetricsLog.Line> lines, Metric metric) {
@@ -118,20 +115,42 @@ public record DemoResult(
                     .orElse(Double.NaN);
         }
 
-        /** The error of the mean of each channel in each patch. */
-        private static double trivial(VideoMaeConfig config, ClipSet clips, Modality modality) {
+        /** The error of a predictor that says the mean of each channel, of each patch, or of each clip where clips are normalised. */
+        private static double trivial(VideoMaeConfig config, ClipSet clips, Pretraining stage) {
+            return IntStream.range(0, clips.size())
+                    .mapToDouble(clip -> trivial(config, clips, clip, stage))
+                    .average()
+                    .orElseThrow();
+        }
+
+        private static double trivial(VideoMaeConfig config, ClipSet clips, int clip, Pretraining stage) {
             try (Scope scope = Scope.open()) {
-                int[] chosen = IntStream.range(0, Math.min(30, clips.size())).toArray();
-                int tokens = Math.toIntExact(config.grid().tokens());
-                int[] every = IntStream.range(0, chosen.length * tokens)
-                        .map(i -> i % tokens)
+                Patches patches = config.patches();
+                Tensor video = clips.batch(stage.modality(), new int[] {clip});
+                if (stage.normaliseClips()) {
+                    double[] values = VideoMaePretraining.normalised(video).toDoubles();
+                    return IntStream.range(0, patches.channels())
+                            .mapToDouble(channel -> variance(values, channel, patches.channels()))
+                            .average()
+                            .orElseThrow();
+                }
+                int[] every = IntStream.range(0, Math.toIntExact(config.grid().tokens()))
                         .toArray();
-                double[] values = config.patches()
-                        .reconstructionTarget(
-                                clips.batch(modality, chosen), Tensor.of(every, chosen.length, tokens), 1e-6, true)
+                double[] values = patches.reconstructionTarget(video, Tensor.of(every, 1, every.length), 1e-6, true)
                         .toDoubles();
                 return Arrays.stream(values).map(v -> v * v).average().orElseThrow();
             }
+        }
+
+        private static double variance(double[] values, int first, int step) {
+            int[] own = IntStream.iterate(first, i -> i < values.length, i -> i + step)
+                    .toArray();
+            double mean =
+                    Arrays.stream(own).mapToDouble(i -> values[i]).average().orElseThrow();
+            return Arrays.stream(own)
+                    .mapToDouble(i -> (values[i] - mean) * (values[i] - mean))
+                    .average()
+                    .orElseThrow();
         }
     }
 

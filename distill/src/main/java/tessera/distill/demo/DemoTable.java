@@ -125,7 +125,8 @@ public record DemoTable(Kind kind, String title, List<String> header, List<List<
         }
         return new DemoTable(
                 Kind.TRAINING,
-                "Losses of the first stage, means over the last tenth of the steps; the trivial predictor says each patch's mean",
+                "Losses of the first stage, means over the last tenth of the steps; the trivial predictor says each patch's mean,"
+                        + " and each clip's where clips are normalised",
                 List.of("model", "seed", "reconstruction", "trivial predictor", "cross-entropy"),
                 rows);
     }

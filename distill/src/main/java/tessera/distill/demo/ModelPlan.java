@@ -295,6 +295,7 @@ public sealed interface ModelPlan {
                 fields.number("lambda", 1),
                 fields.number("dropout", 0),
                 fields.number("motionGain", usual.motionGain()),
+                fields.flag("normaliseClips", usual.normaliseClips()),
                 RecipeFields.read(fields, PRETRAINING));
     }
 
@@ -311,6 +312,9 @@ public sealed interface ModelPlan {
         }
         if (stage.motionGain() != usual.motionGain()) {
             values.put("motionGain", stage.motionGain());
+        }
+        if (stage.normaliseClips() != usual.normaliseClips()) {
+            values.put("normaliseClips", stage.normaliseClips());
         }
         RecipeFields.write(values, stage.recipe(), PRETRAINING);
     }

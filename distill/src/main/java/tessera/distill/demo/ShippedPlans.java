@@ -6,6 +6,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.TreeMap;
+import java.util.function.BiFunction;
 import java.util.stream.LongStream;
 import org.jspecify.annotations.Nullable;
 import tessera.distill.data.Geometry;
@@ -78,8 +79,19 @@ public final class ShippedPlans {
      */
     public static DemoPlan of(String name, long seed) {
         return switch (name) {
-            case "quick" -> main(name, seeds(seed, 1), TARGETS, new Clips(60, TARGET_CLIPS, 25, 30, 60), 450, 800, 200);
-            case "full" -> main(name, seeds(seed, 5), TARGETS, new Clips(100, 120, 30, 60, 120), 800, 2400, 600);
+            case "quick" ->
+                new DemoPlan(
+                        name,
+                        seeds(seed, 1),
+                        GEOMETRY,
+                        GRID,
+                        TUBELET,
+                        SIZE,
+                        TARGETS,
+                        new Clips(60, TARGET_CLIPS, 25, 30, 60),
+                        models(450, 800),
+                        evaluation(200, mainLines(), mainDifferences(), costs()));
+            case "full" -> full(seeds(seed, 5));
             case "ablations" -> ablations(seeds(seed, 5));
             case "warm-start" ->
                 new DemoPlan(
@@ -91,7 +103,7 @@ public final class ShippedPlans {
                         SIZE,
                         List.of(Domain.KITCHEN),
                         new Clips(100, TARGET_CLIPS, 25, 30, 60),
-                        models(600, 2500),
+                        models(ModelPlan::pretrained, 600, 2500),
                         evaluation(200, mainLines(), mainDifferences(), costs()));
             default ->
                 throw new IllegalArgumentException("there is no plan '" + name + "'; pass one of "
@@ -103,33 +115,80 @@ public final class ShippedPlans {
         return LongStream.range(first, first + count).boxed().toList();
     }
 
-    private static DemoPlan main(
-            String name,
-            List<Long> seeds,
-            List<Domain> targets,
-            Clips clips,
-            long pretraining,
-            long distillation,
-            int episodes) {
+    /** The main table, and the two controls that tell distillation from more training. */
+    private static DemoPlan full(List<Long> seeds) {
+        long pretraining = 600;
+        long distillation = 1000;
+        Map<String, ModelPlan> models = models(pretraining, distillation);
+        List<Line> controls = new ArrayList<>();
+        controls(models, controls, pretraining, distillation);
+        List<Line> lines = new ArrayList<>(mainLines());
+        lines.addAll(2, controls);
+        List<Difference> differences = new ArrayList<>(mainDifferences());
+        controls.forEach(control -> differences.add(minus(control)));
         return new DemoPlan(
-                name,
+                "full",
                 seeds,
                 GEOMETRY,
                 GRID,
                 TUBELET,
                 SIZE,
-                targets,
-                clips,
-                models(pretraining, distillation),
-                evaluation(episodes, mainLines(), mainDifferences(), costs()));
+                TARGETS,
+                new Clips(60, 120, 30, 60, 120),
+                models,
+                evaluation(600, lines, differences, costs()));
+    }
+
+    /** As many steps without a teacher, and as many with RGB alone as one. */
+    private static void controls(Map<String, ModelPlan> models, List<Line> lines, long pretraining, long distillation) {
+        // A step of the second stage sees 16 clips, one of the first 32 pairs: as many clips in all.
+        add(
+                models,
+                lines,
+                "rgb-longer",
+                "RGB, pretraining of equal budget",
+                pretrained(Modality.RGB, pretraining + distillation / 4));
+        add(
+                models,
+                lines,
+                "from-rgb",
+                "taught by RGB alone (self-distillation)",
+                student(distillation, "", Modality.RGB));
+    }
+
+    private static Difference minus(Line line) {
+        return new Difference("distilled minus: " + line.label(), DISTILLED_LINE, line.label());
     }
 
     private static Map<String, ModelPlan> models(long pretraining, long distillation) {
+        return models(ShippedPlans::pretrained, pretraining, distillation);
+    }
+
+    private static Map<String, ModelPlan> models(
+            BiFunction<Modality, Long, Pretrained> first, long pretraining, long distillation) {
         Map<String, ModelPlan> models = new LinkedHashMap<>();
         models.put(RANDOM, new ModelPlan.Untrained(Modality.RGB));
-        Modality.ALL.forEach(modality -> models.put(modality.id(), ModelPlan.pretrained(modality, pretraining)));
+        Modality.ALL.forEach(modality -> models.put(modality.id(), first.apply(modality, pretraining)));
         models.put(DISTILLED, student(distillation, "", Modality.RGB, Modality.FLOW, Modality.POSE));
         return models;
+    }
+
+    /**
+     * A model of the first stage. From random weights, RGB learns nothing of reconstruction in these steps if whole tubes are masked and
+     * each patch is normalised: so its masks are drawn for each slot (Feichtenhofer, Fan, Li and He, NeurIPS 2022), and light and dark
+     * count; half the batch in twice the steps also tells the classes apart sooner.
+     *
+     * @param steps of 32 pairs
+     */
+    private static Pretrained pretrained(Modality modality, long steps) {
+        if (!modality.equals(Modality.RGB)) {
+            return ModelPlan.pretrained(modality, steps);
+        }
+        Pretraining stage = ModelPlan.pretrained(modality, 2 * steps).stage();
+        return new Pretrained(
+                stage.withNormaliseClips(true)
+                        .withRecipe(stage.recipe().withBatch(16).withStrategy(MaskStrategy.perSlot())),
+                null);
     }
 
     /**
@@ -203,19 +262,7 @@ public final class ShippedPlans {
                 line("flow teacher", "flow"),
                 line("pose teacher", "pose"),
                 line(DISTILLED_LINE, DISTILLED)));
-        // A step of the second stage sees 16 clips, one of the first 32 pairs: as many clips in all.
-        add(
-                models,
-                lines,
-                "rgb-longer",
-                "RGB, pretraining of equal budget",
-                ModelPlan.pretrained(Modality.RGB, pretraining + distillation / 4));
-        add(
-                models,
-                lines,
-                "from-rgb",
-                "taught by RGB alone (self-distillation)",
-                student(distillation, "", Modality.RGB));
+        controls(models, lines, pretraining, distillation);
         add(
                 models,
                 lines,
@@ -242,7 +289,7 @@ public final class ShippedPlans {
         add(models, lines, "teachers-unmasked", "teachers see every token", with(all, RATIO, false, Disturbance.NONE));
         add(models, lines, "noisy", "noise in flow and pose", with(all, RATIO, true, new Disturbance(1, 0)));
         add(models, lines, "missing", "half of flow and pose missing", with(all, RATIO, true, new Disturbance(0, .5)));
-        Pretrained rgb = ModelPlan.pretrained(Modality.RGB, distillation / 4);
+        Pretrained rgb = pretrained(Modality.RGB, distillation / 4);
         add(models, lines, "startup", "STARTUP", new ModelPlan.SelfTrained(rgb.stage(), "rgb"));
         for (String head : List.of("prototype", "cosine", DemoPlan.FINE_TUNED)) {
             for (String model : List.of("rgb", DISTILLED)) {
@@ -281,7 +328,7 @@ public final class ShippedPlans {
                     && line.maskRatio() == RATIO
                     && !line.model().equals(DISTILLED)
                     && !line.model().equals("rgb")) {
-                differences.add(new Difference("distilled minus: " + line.label(), DISTILLED_LINE, line.label()));
+                differences.add(minus(line));
             }
         });
         lines.addAll(validation());
@@ -313,8 +360,7 @@ public final class ShippedPlans {
                 new Terms("s-ce", "source and classes", false, 1),
                 new Terms("s-t", "source and target, no classes", true, 0))) {
             for (Modality modality : Modality.ALL) {
-                Pretraining standard =
-                        ModelPlan.pretrained(modality, pretraining).stage();
+                Pretraining standard = pretrained(modality, pretraining).stage();
                 models.put(
                         modality + "-" + terms.name,
                         new Pretrained(
@@ -324,6 +370,7 @@ public final class ShippedPlans {
                                         terms.classes,
                                         standard.dropout(),
                                         standard.motionGain(),
+                                        standard.normaliseClips(),
                                         standard.recipe()),
                                 null));
             }

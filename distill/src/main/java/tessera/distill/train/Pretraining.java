@@ -40,6 +40,8 @@ import tessera.tensor.TokenMask;
  * @param dropout of the classifier's feature
  * @param motionGain by how much the patch embedding learns in a {@link MotionBasis}: above 1 it finds what moves before what stands
  *     still; 1 for pixels, as in the paper. The finished model is one of pixels either way
+ * @param normaliseClips whether the pixels to reconstruct are normalised over each clip, so that light and dark count; else, as in the
+ *     paper, over each patch
  * @param recipe of which a batch is that many pairs of clips
  */
 public record Pretraining(
@@ -48,6 +50,7 @@ public record Pretraining(
         double lambda,
         double dropout,
         double motionGain,
+        boolean normaliseClips,
         Recipe recipe) {
     /** Name of the finished model in a run's folder. */
     public static final String MODEL = "model.safetensors";
@@ -74,9 +77,9 @@ public record Pretraining(
         }
     }
 
-    /** Pretraining as in the paper: in pixels. */
+    /** Pretraining as in the paper: in pixels, normalised over each patch. */
     public Pretraining(Modality modality, boolean targetReconstruction, double lambda, double dropout, Recipe recipe) {
-        this(modality, targetReconstruction, lambda, dropout, 1, recipe);
+        this(modality, targetReconstruction, lambda, dropout, 1, false, recipe);
     }
 
     /** The paper's settings with a recipe for small sets of clips. */
@@ -90,17 +93,22 @@ public record Pretraining(
 
     /** The same with another weight of the cross-entropy. */
     public Pretraining withLambda(double weight) {
-        return new Pretraining(modality, targetReconstruction, weight, dropout, motionGain, recipe);
+        return new Pretraining(modality, targetReconstruction, weight, dropout, motionGain, normaliseClips, recipe);
     }
 
     /** The same with another recipe. */
     public Pretraining withRecipe(Recipe other) {
-        return new Pretraining(modality, targetReconstruction, lambda, dropout, motionGain, other);
+        return new Pretraining(modality, targetReconstruction, lambda, dropout, motionGain, normaliseClips, other);
     }
 
     /** The same with a patch embedding that learns what moves first, or, with 1, in pixels. */
     public Pretraining withMotionGain(double gain) {
-        return new Pretraining(modality, targetReconstruction, lambda, dropout, gain, recipe);
+        return new Pretraining(modality, targetReconstruction, lambda, dropout, gain, normaliseClips, recipe);
+    }
+
+    /** The same with pixels that are normalised over each clip, or over each patch. */
+    public Pretraining withNormaliseClips(boolean value) {
+        return new Pretraining(modality, targetReconstruction, lambda, dropout, motionGain, value, recipe);
     }
 
     /** The settings by name. */
@@ -110,7 +118,8 @@ public record Pretraining(
                 .with("targetReconstruction", targetReconstruction)
                 .with("lambda", lambda)
                 .with("dropout", dropout)
-                .with("motionGain", motionGain));
+                .with("motionGain", motionGain)
+                .with("normaliseClips", normaliseClips));
     }
 
     /**
@@ -205,7 +214,7 @@ public record Pretraining(
             throw new CheckpointException(start + ": " + e.getMessage());
         }
         params.addShadows();
-        Objective reconstruction = new Reconstruction(model);
+        Objective reconstruction = new Reconstruction(model, normaliseClips);
         Objective classes = new CrossEntropy(ClipBatches.ACTION);
         List<Stage.Part> parts = new ArrayList<>();
         parts.add(new Stage.Part(

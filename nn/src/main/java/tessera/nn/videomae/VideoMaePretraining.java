@@ -1,10 +1,13 @@
 package tessera.nn.videomae;
 
 import org.jspecify.annotations.Nullable;
+import tessera.kernels.DType;
 import tessera.nn.DropPath;
 import tessera.nn.LayerNorm;
 import tessera.nn.Linear;
 import tessera.nn.Params;
+import tessera.tensor.Patches;
+import tessera.tensor.Shape;
 import tessera.tensor.Tensor;
 import tessera.tensor.TokenMask;
 
@@ -65,9 +68,30 @@ public final class VideoMaePretraining implements AutoCloseable {
         return decoder.forward(features, mask);
     }
 
-    /** Mean squared error of the prediction against the per-patch normalised video. */
+    /** Mean squared error of the prediction against the per-patch normalised video (MAE, CVPR 2022, section 4.1). */
     public Tensor reconstructionLoss(Tensor prediction, Tensor video, TokenMask mask) {
         return config.patches().reconstructionLoss(prediction, video, mask.masked(), 1e-6, true);
+    }
+
+    /**
+     * Mean squared error of the prediction against the video, {@code [B, T, H, W, C]}, normalised over each clip: light and dark places
+     * count, which a small model learns long before what is left of a patch without its mean.
+     */
+    public Tensor clipReconstructionLoss(Tensor prediction, Tensor video, TokenMask mask) {
+        Patches patches = config.patches();
+        return Patches.plain(patches.channels(), patches.tubelet(), patches.patch())
+                .reconstructionLoss(prediction, normalised(video), mask.masked(), 0, false);
+    }
+
+    /** The video in f32, each clip with mean 0 and deviation 1 over all its values; one that is of one colour is 0. */
+    public static Tensor normalised(Tensor video) {
+        long values = video.shape().count() / video.size(0);
+        Tensor ones = Tensor.full(video.device(), DType.F32, Shape.of(values), 1);
+        Tensor zeros = Tensor.full(video.device(), DType.F32, Shape.of(values), 0);
+        return video.to(DType.F32)
+                .reshape(video.size(0), values)
+                .layerNorm(ones, zeros, 1e-6)
+                .reshape(video.shape().toArray());
     }
 
     /**
