@@ -24,7 +24,6 @@ import tessera.distill.train.Pretraining;
 import tessera.distill.train.Trainer;
 import tessera.nn.videomae.VideoMaeConfig;
 import tessera.nn.videomae.VideoMaePretraining;
-import tessera.tensor.Patches;
 import tessera.tensor.Scope;
 import tessera.tensor.Tensor;
 
@@ -125,32 +124,17 @@ public record DemoResult(
 
         private static double trivial(VideoMaeConfig config, ClipSet clips, int clip, Pretraining stage) {
             try (Scope scope = Scope.open()) {
-                Patches patches = config.patches();
                 Tensor video = clips.batch(stage.modality(), new int[] {clip});
-                if (stage.normaliseClips()) {
-                    double[] values = VideoMaePretraining.normalised(video).toDoubles();
-                    return IntStream.range(0, patches.channels())
-                            .mapToDouble(channel -> variance(values, channel, patches.channels()))
-                            .average()
-                            .orElseThrow();
-                }
                 int[] every = IntStream.range(0, Math.toIntExact(config.grid().tokens()))
                         .toArray();
-                double[] values = patches.reconstructionTarget(video, Tensor.of(every, 1, every.length), 1e-6, true)
-                        .toDoubles();
-                return Arrays.stream(values).map(v -> v * v).average().orElseThrow();
+                Tensor target = stage.normaliseClips()
+                        ? VideoMaePretraining.normalised(video).contiguous()
+                        : config.patches().reconstructionTarget(video, Tensor.of(every, 1, every.length), 1e-6, true);
+                return Arrays.stream(target.toDoubles())
+                        .map(v -> v * v)
+                        .average()
+                        .orElseThrow();
             }
-        }
-
-        private static double variance(double[] values, int first, int step) {
-            int[] own = IntStream.iterate(first, i -> i < values.length, i -> i + step)
-                    .toArray();
-            double mean =
-                    Arrays.stream(own).mapToDouble(i -> values[i]).average().orElseThrow();
-            return Arrays.stream(own)
-                    .mapToDouble(i -> (values[i] - mean) * (values[i] - mean))
-                    .average()
-                    .orElseThrow();
         }
     }
 

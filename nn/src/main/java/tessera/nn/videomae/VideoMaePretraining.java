@@ -74,8 +74,8 @@ public final class VideoMaePretraining implements AutoCloseable {
     }
 
     /**
-     * Mean squared error of the prediction against the video, {@code [B, T, H, W, C]}, normalised over each clip: light and dark places
-     * count, which a small model learns long before what is left of a patch without its mean.
+     * Mean squared error of the prediction against the video, {@code [B, T, H, W, C]}, normalised over each channel of each clip: light and dark
+     * places count, which a small model learns long before what is left of a patch without its mean.
      */
     public Tensor clipReconstructionLoss(Tensor prediction, Tensor video, TokenMask mask) {
         Patches patches = config.patches();
@@ -83,15 +83,20 @@ public final class VideoMaePretraining implements AutoCloseable {
                 .reconstructionLoss(prediction, normalised(video), mask.masked(), 0, false);
     }
 
-    /** The video in f32, each clip with mean 0 and deviation 1 over all its values; one that is of one colour is 0. */
+    /** The video in f32, {@code [B, T, H, W, C]}, each channel of each clip with mean 0 and deviation 1; one of a single value is 0. */
     public static Tensor normalised(Tensor video) {
-        long values = video.shape().count() / video.size(0);
+        long batch = video.size(0);
+        long channels = video.size(4);
+        long values = video.shape().count() / batch / channels;
         Tensor ones = Tensor.full(video.device(), DType.F32, Shape.of(values), 1);
         Tensor zeros = Tensor.full(video.device(), DType.F32, Shape.of(values), 0);
         return video.to(DType.F32)
-                .reshape(video.size(0), values)
+                .permute(0, 4, 1, 2, 3)
+                .contiguous()
+                .reshape(batch * channels, values)
                 .layerNorm(ones, zeros, 1e-6)
-                .reshape(video.shape().toArray());
+                .reshape(batch, channels, video.size(1), video.size(2), video.size(3))
+                .permute(0, 2, 3, 4, 1);
     }
 
     /**
