@@ -86,11 +86,15 @@ class PoolingTest {
     private static final float[] SECOND = {1, 2, 5, 4, 5, 6, 7, 4};
 
     private static float[] pool(String word, float[] tokens, int... visible) {
+        return pool(Pooling.of(word), tokens, visible);
+    }
+
+    private static float[] pool(Pooling pooling, float[] tokens, int... visible) {
         try (Scope scope = Scope.open()) {
             Tensor given = Tensor.of(tokens, 1, tokens.length, 1);
             Told model = new Told(GRID, Map.of(Pooling.LAST, given, 1, given.mul(2)));
             List<Tensor> seen = visible.length == 0 ? List.of() : List.of(Tensor.of(visible, 1, visible.length));
-            try (Pooler pooler = Pooling.of(word).on(model, Device.cpu())) {
+            try (Pooler pooler = pooling.on(model, Device.cpu())) {
                 return pooler.features(Tensor.zeros(1), seen).toFloats();
             }
         }
@@ -130,6 +134,62 @@ class PoolingTest {
         expect(pool("motion:2", seen, tubes), 0, 0, 4 / 3f, 4);
     }
 
+    @Test
+    void attentionWeighsTokens() {
+        Pooling none = Pooling.of("attentive").withQuery(new float[1]);
+        expect(pool(none, all()), 70 / 16f);
+        expect(pool(Pooling.of("attentive@1").withQuery(new float[1]), all()), 2 * 70 / 16f);
+        int[] tubes = {1, 3, 7, 9, 11, 15};
+        float[] seen = {2, 4, 8, 2, 4, 4};
+        expect(pool(none, seen, tubes), 4);
+        double sum = 0;
+        double weighed = 0;
+        for (float token : seen) {
+            sum += Math.exp(.5 * token);
+            weighed += Math.exp(.5 * token) * token;
+        }
+        Pooling half = Pooling.of("attentive").withQuery(new float[] {.5f});
+        expect(pool(half, seen, tubes), (float) (weighed / sum));
+        expect(pool(Pooling.of("attentive").withQuery(new float[] {1e4f}), seen, tubes), 8);
+        expect(pool(Pooling.union(List.of(none, half, Pooling.MEAN)), seen, tubes), 4, (float) (weighed / sum), 40);
+        expect(pool("attentive", seen, tubes), seen);
+    }
+
+    @Test
+    void onlyAttentionHasAQuery() {
+        Pooling asked = Pooling.of("attentive@1");
+        assertTrue(asked.needsQuery());
+        assertEquals(16, asked.width(new Told(GRID, Map.of()).config()));
+        float[] query = {2};
+        Pooling fitted = asked.withQuery(query);
+        query[0] = 3;
+        assertArrayEquals(new float[] {2}, fitted.query());
+        assertFalse(fitted.needsQuery());
+        assertEquals("attentive@1", fitted.toString());
+        assertEquals(1, fitted.width(new Told(GRID, Map.of()).config()));
+        assertEquals(fitted, asked.withQuery(new float[] {2}));
+        assertEquals(fitted.hashCode(), asked.withQuery(new float[] {2}).hashCode());
+        assertNotEquals(fitted, asked.withQuery(query));
+        assertNotEquals(fitted, asked);
+        for (String word : List.of("mean+attentive", "attentive+attentive@1", "grid:2+attentive@0")) {
+            refused(() -> Pooling.of(word), "has others beside attentive");
+        }
+        refused(() -> Pooling.MEAN.withQuery(query), "which attentive alone has");
+        refused(() -> asked.withQuery(new float[] {Float.NaN}), "the query holds NaN");
+        refused(
+                () -> asked.withQuery(new float[2]).requireFit(new Told(GRID, Map.of()).config()),
+                "the query has 2 values but the student's tokens have 1");
+        refused(
+                () -> Pooling.of("attentive@2").requireFit(new Told(GRID, Map.of()).config()),
+                "no tokens after 2 blocks");
+    }
+
+    private static void refused(Runnable call, String part) {
+        String message = requireNonNull(
+                assertThrows(IllegalArgumentException.class, call::run).getMessage());
+        assertTrue(message.contains(part), message);
+    }
+
     /** A grid needs no tubes. */
     @Test
     void slotsMayShowOtherCells() {
@@ -152,7 +212,17 @@ class PoolingTest {
     }
 
     @ParameterizedTest
-    @ValueSource(strings = {"mean", "grid:2", "motion:1", "motion:14@0", "mean+motion:2", "mean@3+grid:4@12+motion:2"})
+    @ValueSource(
+            strings = {
+                "mean",
+                "attentive",
+                "attentive@2",
+                "grid:2",
+                "motion:1",
+                "motion:14@0",
+                "mean+motion:2",
+                "mean@3+grid:4@12+motion:2"
+            })
     void wordsComeBack(String word) {
         assertEquals(word, Pooling.of(word).toString());
         assertEquals(Pooling.of(word), Pooling.of(word));
@@ -162,7 +232,19 @@ class PoolingTest {
 
     @ParameterizedTest
     @ValueSource(
-            strings = {"", "auto", "grid", "motion:0", "motion:100", "grid:2@", "mean@-1", "mean+", "mean:2", "Mean"})
+            strings = {
+                "",
+                "auto",
+                "grid",
+                "motion:0",
+                "motion:100",
+                "grid:2@",
+                "mean@-1",
+                "mean+",
+                "mean:2",
+                "Mean",
+                "attentive:2"
+            })
     void otherWordsAreRefused(String word) {
         String message = requireNonNull(assertThrows(IllegalArgumentException.class, () -> Pooling.of(word))
                 .getMessage());

@@ -69,6 +69,11 @@ public record ModelHeads(Map<String, List<String>> labels) {
         return WEIGHTS + "." + head + ".bias";
     }
 
+    /** Name of the query by which a head's features are pooled, f32 {@code [D]}; only where it has one. */
+    public static String query(String head) {
+        return WEIGHTS + "." + head + ".query";
+    }
+
     /** Makes the heads on a feature, by name, with the weights' names in a file. */
     public Map<String, Linear> layers(Params params, int featureWidth) {
         Map<String, Linear> layers = new LinkedHashMap<>();

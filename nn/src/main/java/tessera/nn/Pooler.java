@@ -22,7 +22,10 @@ import tessera.tensor.Tensor;
 public final class Pooler implements AutoCloseable {
     private final Pooling pooling;
     private final VideoModel model;
-    /** For each term with several parts, f32 {@code [tokens, parts]}: 1 where a token lies in a part. */
+    /**
+     * For each term with several parts, f32 {@code [tokens, parts]}: 1 where a token lies in a part. For one with a query, this divided by
+     * the root of its length, {@code [1, D]}.
+     */
     private final Map<Term, Tensor> tables = new HashMap<>();
 
     Pooler(Pooling pooling, VideoModel model, Device device) {
@@ -32,6 +35,9 @@ public final class Pooler implements AutoCloseable {
             for (Term term : pooling.terms()) {
                 if (term.grid() > 1) {
                     tables.put(term, table(term.grid(), grid(term), device));
+                }
+                if (term.query() != null) {
+                    tables.put(term, scaled(term.query(), device));
                 }
             }
             return this;
@@ -54,11 +60,31 @@ public final class Pooler implements AutoCloseable {
             int column = cell % grid.columns() * parts / grid.columns();
             table[token * parts * parts + row * parts + column] = 1;
         }
+        return onDevice(table, grid.tokens(), parts * parts, device);
+    }
+
+    private static Tensor scaled(float[] query, Device device) {
+        float[] scaled = new float[query.length];
+        for (int j = 0; j < query.length; j++) {
+            scaled[j] = (float) (query[j] / Math.sqrt(query.length));
+        }
+        return onDevice(scaled, 1, query.length, device);
+    }
+
+    private static Tensor onDevice(float[] values, long rows, long columns, Device device) {
         try (Scope scope = Scope.open()) {
-            Tensor here = Tensor.empty(device, DType.F32, Shape.of(grid.tokens(), (long) parts * parts));
-            here.copyFrom(Tensor.of(table, grid.tokens(), (long) parts * parts));
+            Tensor here = Tensor.empty(device, DType.F32, Shape.of(rows, columns));
+            here.copyFrom(Tensor.of(values, rows, columns));
             return scope.keep(here);
         }
+    }
+
+    private Tensor table(Term term) {
+        Tensor table = tables.get(term);
+        if (table == null) {
+            throw new IllegalStateException("pooling " + term + " has no table");
+        }
+        return table;
     }
 
     /**
@@ -67,7 +93,8 @@ public final class Pooler implements AutoCloseable {
      * @param clips u8 or float {@code [B, T, H, W, C]}, in the units of the pixels
      * @param visible i32 {@code [B, Nvis]} for each mask, all with equally many tokens, in tubes where the pooling {@link
      *     Pooling#seesMotion sees motion}; none to see every token
-     * @return f32 {@code [max(1, masks) * B, width]}, mask by mask
+     * @return f32 {@code [max(1, masks) * B, width]}, mask by mask; the width is {@code n * D} of n tokens that are seen where the pooling
+     *     {@link Pooling#needsQuery needs a query}
      */
     public Tensor features(Tensor clips, List<Tensor> visible) {
         return features(model.tokens(clips, visible, pooling.blocks()), visible);
@@ -128,6 +155,13 @@ public final class Pooler implements AutoCloseable {
     /** From tokens {@code [B, Nvis, D]} to {@code [B, parts * D]}, part by part. */
     private Tensor pool(Term term, Tensor tokens, @Nullable Tensor visible) {
         long batch = tokens.size(0);
+        if (term.needsQuery()) {
+            return tokens.reshape(batch, tokens.size(1) * tokens.size(2));
+        }
+        if (term.kind() == Kind.ATTENTIVE) {
+            Tensor scores = tokens.linear(table(term), null).reshape(batch, 1, tokens.size(1));
+            return scores.softmax().matmul(tokens).reshape(batch, tokens.size(2));
+        }
         Tensor values = tokens;
         Tensor places = visible;
         long first = tokens.size(1);
@@ -150,10 +184,7 @@ public final class Pooler implements AutoCloseable {
 
     /** How much each token counts in the mean of each part, {@code [B, n, parts]}; a part without any has all of them alike. */
     private Tensor weights(Term term, long batch, long count, @Nullable Tensor places) {
-        Tensor table = tables.get(term);
-        if (table == null) {
-            throw new IllegalStateException("pooling " + term + " has no table");
-        }
+        Tensor table = table(term);
         Tensor inside = places == null
                 ? table.slice(0, 0, count).reshape(1, count, term.parts()) // every part has cells
                 : table.embedding(places); // [B, n, parts]

@@ -20,7 +20,10 @@ import tessera.tensor.Tensor;
  *   <li>{@code grid:G}: the mean of the tokens of each part of the picture, which a grid of G x G cuts into equal parts;
  *   <li>{@code motion:G}: the mean over each part of {@code |x[t + 1] - x[t]|}, the change of each channel from a time slot to
  *       the next; what stands still, as the background does, gives nothing;
- *   <li>several of them with {@code +} between, {@code mean+motion:2}: one after the other;
+ *   <li>{@code attentive}: the mean of all tokens weighted by {@code softmax(t . q / sqrt(D))}, where the query q is fitted with a head
+ *       ({@link #withQuery}): the attentive probe of V-JEPA (Bardes et al., "Revisiting feature prediction for learning visual
+ *       representations from video", 2024) without its projections and MLP. With q = 0 it is the mean of the tokens;
+ *   <li>several of the others with {@code +} between, {@code mean+motion:2}: one after the other;
  *   <li>{@code @N} after one of them: the tokens after N blocks, {@code motion:2@1}; 0 is the embedding. Without it, those of the
  *       last block, normed where the model norms them. Blocks that no part needs are not computed.
  * </ul>
@@ -35,16 +38,17 @@ public final class Pooling {
     public static final int LAST = -1;
 
     /** The model's own feature. */
-    public static final Pooling MEAN = new Pooling(List.of(new Term(Kind.MEAN, 1, LAST)));
+    public static final Pooling MEAN = new Pooling(List.of(new Term(Kind.MEAN, 1, LAST, null)));
 
     private static final Pattern TERM =
-            Pattern.compile("(mean|(?:grid|motion):([1-9][0-9]?))(?:@(0|[1-9][0-9]{0,3}))?");
+            Pattern.compile("(mean|attentive|(?:grid|motion):([1-9][0-9]?))(?:@(0|[1-9][0-9]{0,3}))?");
 
     /** What is averaged. */
     enum Kind {
         MEAN,
         GRID,
-        MOTION
+        MOTION,
+        ATTENTIVE
     }
 
     /**
@@ -52,14 +56,15 @@ public final class Pooling {
      *
      * @param grid parts of the picture in a row and in a column
      * @param block whose tokens, or {@link #LAST}
+     * @param query by which attention weighs, or null for none; not changed
      */
-    record Term(Kind kind, int grid, int block) {
+    record Term(Kind kind, int grid, int block, float @Nullable [] query) {
         static Term of(String word) {
             Matcher matcher = TERM.matcher(word);
             if (!matcher.matches()) {
                 throw new IllegalArgumentException("pooling '" + word
-                        + "' is none; pass mean, grid:G or motion:G (G from 1 to 99), with @N for the tokens after N blocks,"
-                        + " or several with + between");
+                        + "' is none; pass mean, grid:G or motion:G (G from 1 to 99), or attentive, which stands alone, with @N"
+                        + " for the tokens after N blocks, or several with + between");
             }
             Kind kind = Arrays.stream(Kind.values())
                     .filter(k -> word.startsWith(name(k)))
@@ -68,8 +73,9 @@ public final class Pooling {
             String block = matcher.group(3);
             return new Term(
                     kind,
-                    kind == Kind.MEAN ? 1 : Integer.parseInt(matcher.group(2)),
-                    block == null ? LAST : Integer.parseInt(block));
+                    matcher.group(2) == null ? 1 : Integer.parseInt(matcher.group(2)),
+                    block == null ? LAST : Integer.parseInt(block),
+                    null);
         }
 
         static String name(Kind kind) {
@@ -77,6 +83,7 @@ public final class Pooling {
                 case MEAN -> "mean";
                 case GRID -> "grid";
                 case MOTION -> "motion";
+                case ATTENTIVE -> "attentive";
             };
         }
 
@@ -85,7 +92,11 @@ public final class Pooling {
 
         @Override
         public boolean equals(@Nullable Object other) {
-            return other instanceof Term term && term.kind == kind && term.grid == grid && term.block == block;
+            return other instanceof Term term
+                    && term.kind == kind
+                    && term.grid == grid
+                    && term.block == block
+                    && Arrays.equals(term.query, query);
         }
 
         @Override
@@ -102,9 +113,21 @@ public final class Pooling {
             return kind == Kind.MEAN && block == LAST;
         }
 
+        /** Whether it gives tokens, of which a query is yet to make a feature. */
+        boolean needsQuery() {
+            return kind == Kind.ATTENTIVE && query == null;
+        }
+
+        int width(ModelConfig model) {
+            TokenGrid tokens = needsQuery() ? model.tokens(block) : null;
+            return (tokens == null ? parts() : tokens.tokens()) * model.featureWidth();
+        }
+
         @Override
         public String toString() {
-            return name(kind) + (kind == Kind.MEAN ? "" : ":" + grid) + (block == LAST ? "" : "@" + block);
+            return name(kind)
+                    + (kind == Kind.GRID || kind == Kind.MOTION ? ":" + grid : "")
+                    + (block == LAST ? "" : "@" + block);
         }
     }
 
@@ -117,7 +140,7 @@ public final class Pooling {
     /**
      * Reads a word.
      *
-     * @throws IllegalArgumentException if it is none, or names a part twice
+     * @throws IllegalArgumentException if it is none, names a part twice, or another beside {@code attentive}
      */
     public static Pooling of(String word) {
         Set<Term> terms = new LinkedHashSet<>();
@@ -127,7 +150,46 @@ public final class Pooling {
                         "pooling '" + word + "' has " + term + " twice; name each part once");
             }
         }
+        if (terms.size() > 1 && terms.stream().anyMatch(Term::needsQuery)) {
+            throw new IllegalArgumentException("pooling '" + word + "' has others beside attentive, whose query is"
+                    + " fitted with a head of its own; pass attentive alone, or leave it away");
+        }
         return new Pooling(List.copyOf(terms));
+    }
+
+    /**
+     * Whether it is {@code attentive} and has no query yet. Its features are then the tokens themselves, one after the other in the order
+     * in which they are seen, {@code [n * D]}: what a query is fitted on. A head needs the query.
+     */
+    public boolean needsQuery() {
+        return terms.stream().anyMatch(Term::needsQuery);
+    }
+
+    /**
+     * The same with a query.
+     *
+     * @param query D finite values, which are copied
+     * @throws IllegalArgumentException if this is not {@code attentive}, or a value is not finite
+     */
+    public Pooling withQuery(float[] query) {
+        Term term = terms.getFirst();
+        if (term.kind != Kind.ATTENTIVE) {
+            throw new IllegalArgumentException(
+                    "pooling " + this + " is given a query, which attentive alone has; use the file as it was written");
+        }
+        for (float value : query) {
+            if (!Float.isFinite(value)) {
+                throw new IllegalArgumentException("pooling " + this + ": the query holds " + value
+                        + "; every value must be finite, so learn the head again");
+            }
+        }
+        return new Pooling(List.of(new Term(term.kind, term.grid, term.block, query.clone())));
+    }
+
+    /** A copy of the query, or null if it has none. */
+    public float @Nullable [] query() {
+        float[] query = terms.getFirst().query;
+        return query == null || terms.size() > 1 ? null : query.clone();
     }
 
     /** All parts of several poolings, each once: from its feature {@link #select} gives that of every one of them. */
@@ -155,14 +217,12 @@ public final class Pooling {
     }
 
     /**
-     * Values of a feature.
+     * Values of a feature; where it {@link #needsQuery needs a query}, those of all tokens, of which masks leave fewer.
      *
      * @param model whose tokens are as wide as its own feature
      */
     public int width(ModelConfig model) {
-        return terms.stream()
-                .mapToInt(term -> term.parts() * model.featureWidth())
-                .sum();
+        return terms.stream().mapToInt(term -> term.width(model)).sum();
     }
 
     /**
@@ -182,9 +242,9 @@ public final class Pooling {
                 throw new IllegalArgumentException("pooling " + this + " has no " + wanted + "; pool by both of them");
             }
             for (Term before : terms.subList(0, found)) {
-                from += before.parts() * model.featureWidth();
+                from += before.width(model);
             }
-            for (int j = 0; j < wanted.parts() * model.featureWidth(); j++) {
+            for (int j = 0; j < wanted.width(model); j++) {
                 chosen[at++] = from + j;
             }
         }
@@ -194,7 +254,8 @@ public final class Pooling {
     /**
      * Refuses a model whose tokens cannot be pooled so.
      *
-     * @throws IllegalArgumentException if it has none, or not after these blocks, too few slots, or a plane smaller than the grid
+     * @throws IllegalArgumentException if it has none, or not after these blocks, too few slots, a plane smaller than the grid, or tokens
+     *     of another width than the query
      */
     public void requireFit(ModelConfig model) {
         for (Term term : terms) {
@@ -214,6 +275,11 @@ public final class Pooling {
                 throw new IllegalArgumentException("pooling " + term + " cuts the picture into " + term.grid + " x "
                         + term.grid + " parts but the student sees " + grid.rows() + " x " + grid.columns()
                         + " cells; pass a smaller number");
+            }
+            if (term.query != null && term.query.length != model.featureWidth()) {
+                throw new IllegalArgumentException("pooling " + term + ": the query has " + term.query.length
+                        + " values but the student's tokens have " + model.featureWidth()
+                        + "; use a head that was learned with this student");
             }
             if (term.kind == Kind.MOTION && grid.slots() < 2) {
                 throw new IllegalArgumentException(

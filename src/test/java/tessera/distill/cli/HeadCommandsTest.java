@@ -1,5 +1,6 @@
 package tessera.distill.cli;
 
+import static java.util.Objects.requireNonNull;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
@@ -9,15 +10,32 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
+import java.util.Random;
+import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import tessera.Close;
+import tessera.distill.fewshot.AttentiveClassifier;
+import tessera.distill.fewshot.AttentiveFit;
+import tessera.distill.fewshot.LinearClassifier;
 import tessera.distill.report.Json;
 import tessera.distill.train.Distillation;
+import tessera.distill.video.ClipCut;
+import tessera.distill.video.Video;
+import tessera.kernels.Device;
+import tessera.nn.Pooling;
 import tessera.nn.inference.Head;
+import tessera.nn.inference.Masking;
+import tessera.nn.inference.Predictor;
+import tessera.nn.inference.Student;
+import tessera.nn.inference.VideoClip;
+import tessera.tensor.Scope;
+import tessera.tensor.Tensor;
 
 /** What learns from examples, by name, and self-training, as users ask for them. */
 class HeadCommandsTest {
@@ -133,6 +151,193 @@ class HeadCommandsTest {
             learn[learn.length - 1] = "--head=" + other;
             Shell.refuse(List.of("a head's file holds a linear map of features; pass logistic or prototype"), learn);
         }
+    }
+
+    /** What learn and predict do by the command line is what is judged by fewshot: a fit on the tokens, and its mean over masks and clips. */
+    @Test
+    void attentionIsLearnedAndPredicts() throws Exception {
+        Path videos = Files.createDirectories(folder.resolve("attended"));
+        for (String name : List.of("ramp", "turned")) {
+            Files.copy(
+                    Path.of(requireNonNull(HeadCommandsTest.class.getResource("/video/" + name + ".mp4"))
+                            .toURI()),
+                    videos.resolve(name + ".mp4"));
+        }
+        Path file = folder.resolve("attentive.safetensors");
+        Object[] learn = {
+            "learn",
+            "--student",
+            student,
+            "--clips",
+            videos,
+            "--quiet",
+            "--json",
+            "--out",
+            file,
+            "--mask-ratio=0.5",
+            "--ensemble=2",
+            "--seed=3",
+            "--clip-seconds=0.2",
+            "--pooling=attentive@0"
+        };
+        Map<String, @Nullable Object> learned = Json.object(Shell.succeed(learn));
+        assertEquals("attentive@0", learned.get("pooling"));
+        Head head = Head.load(file);
+        float[] query = requireNonNull(head.pooling().query());
+        assertEquals(!Arrays.equals(query, new float[16]), learned.get("attends"));
+        String text = Shell.succeed(
+                Stream.of(learn).filter(word -> !word.equals("--json")).toArray());
+        assertTrue(text.contains("  pooling attentive@0"), text);
+        try (Student opened = Student.load(student, Device.cpu());
+                Student tokens = opened.pooled(Pooling.of("attentive@0"))) {
+            List<double[][]> seen = new ArrayList<>();
+            List<Integer> labels = new ArrayList<>();
+            for (int label = 0; label < 2; label++) {
+                Path video = videos.resolve(head.labels().get(label) + ".mp4");
+                double[][][] views = tokens(tokens, video, 3 + labels.size());
+                for (int clip = 0; clip < views[0].length; clip++) {
+                    seen.add(new double[][] {views[0][clip], views[1][clip]});
+                    labels.add(label);
+                }
+            }
+            double[][][] passes = new double[2][][];
+            Arrays.setAll(passes, p -> seen.stream().map(view -> view[p]).toArray(double[][]::new));
+            int[] labelOf = labels.stream().mapToInt(label -> label).toArray();
+            AttentiveClassifier judged =
+                    new AttentiveFit(16).fit(passes, labelOf, 2, labelOf).classifier();
+            Path video = videos.resolve("turned.mp4");
+            double[][][] asked = tokens(tokens, video, 3);
+            Close.relative(predicted(file, video), said(judged, asked), 1e-4, "as learned");
+            Random random = new Random(6);
+            double[] other = random.doubles(16, -30, 30).toArray();
+            AttentiveClassifier attending = new AttentiveClassifier(
+                    other,
+                    new LinearClassifier(
+                            new double[][] {random.doubles(16, -2, 2).toArray(), new double[16]}, new double[2]));
+            float[] rounded = new float[16];
+            for (int j = 0; j < rounded.length; j++) {
+                rounded[j] = (float) other[j];
+            }
+            Head.of(attending.linear().coefficients(), attending.linear().intercepts(), head.labels())
+                    .on(head.pooling().withQuery(rounded))
+                    .fittedOn(opened.checksum())
+                    .save(file);
+            Close.relative(predicted(file, video), said(attending, asked), 1e-4, "by a query that is far from 0");
+        }
+        for (String format : List.of("onnx", "hf")) {
+            Shell.refuse(
+                    List.of(
+                            "head 'action' looks at features by attentive@0, and an export has the student's own alone"),
+                    "export",
+                    "--student",
+                    student,
+                    "--head",
+                    file,
+                    "--format",
+                    format,
+                    "--out",
+                    folder.resolve("exported." + format));
+        }
+    }
+
+    /** Tokens of a video's clips, {@code [2][clips][n * 16]}. */
+    private static double[][][] tokens(Student tokens, Path video, long seed) {
+        try (Predictor predictor = Predictor.of(tokens, Masking.of(.5, 2), seed);
+                Stream<VideoClip> clips = Video.clips(video, ClipCut.every(.2, 4, 16, 16));
+                Scope scope = Scope.open()) {
+            Tensor features = predictor.features(clips.toList());
+            double[][][] rows = new double[2][Math.toIntExact(features.size(1))][];
+            for (int p = 0; p < 2; p++) {
+                for (int clip = 0; clip < rows[p].length; clip++) {
+                    rows[p][clip] = features.slice(0, p, p + 1)
+                            .slice(1, clip, clip + 1)
+                            .contiguous()
+                            .toDoubles();
+                }
+            }
+            return rows;
+        }
+    }
+
+    private static double[] said(AttentiveClassifier classifier, double[][][] views) {
+        double[] mean = new double[2];
+        for (double[][] view : views) {
+            for (double[] row : view) {
+                double[] said = classifier.probabilities(row);
+                mean[0] += said[0] / views.length / view.length;
+                mean[1] += said[1] / views.length / view.length;
+            }
+        }
+        return mean;
+    }
+
+    private static double[] predicted(Path head, Path video) {
+        Map<String, @Nullable Object> answer = Json.object(Shell.succeed(
+                "predict",
+                "--student",
+                student,
+                "--head",
+                head,
+                "--video",
+                video,
+                "--mask-ratio=0.5",
+                "--ensemble=2",
+                "--seed=3",
+                "--clip-seconds=0.2",
+                "--json"));
+        Map<?, ?> probabilities = (Map<?, ?>) requireNonNull(answer.get("probabilities"));
+        return new double[] {Shell.number(probabilities, "ramp"), Shell.number(probabilities, "turned")};
+    }
+
+    @Test
+    void attentionIsJudged() {
+        Object[] words = {"--episodes=4", "--pooling=attentive@1", "--ensemble=2"};
+        Map<String, @Nullable Object> answer = answer(words);
+        assertEquals("attentive@1", answer.get("pooling"));
+        assertEquals(answer, answer(words), "the same every time");
+        assertTrue(((Number) number(answer, "accuracy")).doubleValue() > .6, "brightness is seen");
+        assertEquals(
+                "attentive",
+                answer("--episodes=2", "--pooling=attentive", "--redraw", "--support-views=1")
+                        .get("pooling"));
+        assertTrue(answer("--episodes=2", "--pooling=attentive", "--ensemble=2", "--adaptive")
+                .containsKey("ensembles"));
+        Shell.refuse(
+                List.of("--pooling attentive fits a query and a head on standardised tokens, which --fit plain does not"
+                        + " do; pass --fit tuned"),
+                fewshot("--pooling=attentive", "--fit=plain"));
+        for (String head : List.of("prototype", "cosine", "finetune")) {
+            Shell.refuse(
+                    List.of("which --head " + head + " does not do; pass another pooling such as mean"),
+                    fewshot("--pooling=attentive@1", "--head=" + head));
+        }
+        Shell.refuse(
+                List.of("--pooling: pooling 'mean+attentive' has others beside attentive"),
+                fewshot("--pooling=mean+attentive"));
+        Shell.refuse(
+                List.of("--pooling: merging 1 forgets where tokens lie, which the pooling attentive asks for"),
+                fewshot("--pooling=attentive", "--merge=1"));
+        Shell.refuse(
+                List.of("--pooling attentive keeps all tokens of the clips, which learn and fewshot do"),
+                "sweep",
+                "--student",
+                student,
+                "--clips",
+                data,
+                "--pooling=attentive",
+                "--out",
+                folder.resolve("sweep"));
+        Shell.refuse(
+                List.of(
+                        "--pooling attentive@1 has a query that is fitted with a head, and features fits none; pass mean"),
+                "features",
+                "--student",
+                student,
+                "--clips",
+                folder.resolve("none.npy"),
+                "--pooling=attentive@1",
+                "--out",
+                folder.resolve("features.npy"));
     }
 
     @Test

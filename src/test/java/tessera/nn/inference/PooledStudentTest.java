@@ -3,13 +3,17 @@ package tessera.nn.inference;
 import static java.util.Objects.requireNonNull;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
 import java.nio.file.Path;
 import java.util.Arrays;
+import java.util.HashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.Random;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
@@ -20,6 +24,7 @@ import org.junit.jupiter.params.provider.ValueSource;
 import tessera.Close;
 import tessera.kernels.DType;
 import tessera.kernels.Device;
+import tessera.nn.Checkpoint;
 import tessera.nn.MaskStrategy;
 import tessera.nn.Params;
 import tessera.nn.Pooling;
@@ -184,6 +189,146 @@ class PooledStudentTest {
         }
     }
 
+    /** The tokens that a query is fitted on, and what it makes of them, by loops. */
+    @Test
+    void attentionPoolsEachMaskByItself() {
+        Tensor clips = Toy.clips(2, 3);
+        Masking masking = Masking.of(.5, 2);
+        Pooling asked = Pooling.of("attentive@1");
+        Tensor given = student.pooled(asked).features(clips, masking, 9);
+        assertEquals("f32[2, 2, 384]", given.describe()); // 8 of 16 cells in 2 slots
+        double[] tokens = given.toDoubles();
+        float[] query = query(4);
+        double[] expected = new double[2 * 2 * 24];
+        for (int row = 0; row < 4; row++) {
+            double[] weights = new double[16];
+            double sum = 0;
+            for (int i = 0; i < 16; i++) {
+                double score = 0;
+                for (int j = 0; j < 24; j++) {
+                    score += tokens[(row * 16 + i) * 24 + j] * query[j] / Math.sqrt(24);
+                }
+                weights[i] = Math.exp(score);
+                sum += weights[i];
+            }
+            for (int i = 0; i < 16 * 24; i++) {
+                expected[row * 24 + i % 24] += weights[i / 24] / sum * tokens[row * 384 + i];
+            }
+        }
+        Close.relative(
+                student.pooled(asked.withQuery(query))
+                        .features(clips, masking, 9)
+                        .toDoubles(),
+                expected,
+                1e-5,
+                "weighed by hand");
+        Close.relative(
+                student.pooled(asked.withQuery(new float[24]))
+                        .features(clips, masking, 9)
+                        .toFloats(),
+                student.pooled(Pooling.of("mean@1")).features(clips, masking, 9).toFloats(),
+                1e-6,
+                "a query of 0");
+    }
+
+    private static float[] query(long seed) {
+        Random random = new Random(seed);
+        float[] query = new float[24];
+        for (int j = 0; j < query.length; j++) {
+            query[j] = 5 * (float) random.nextGaussian();
+        }
+        return query;
+    }
+
+    /** Whatever lies where a mask hides the picture. */
+    @Test
+    void attentionSeesNoHiddenToken() {
+        int[] upper = {0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23};
+        int[] lower = {8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31};
+        Masking masking =
+                Masking.of(.5, 1).withStrategy(c -> new TokenMask(Tensor.of(upper, 1, 16), Tensor.of(lower, 1, 16)));
+        Student attentive = student.pooled(Pooling.of("attentive@2").withQuery(query(4)));
+        Tensor clips = Toy.clips(1, 3);
+        float[] before = attentive.features(clips, masking, 9).toFloats();
+        float[] all = attentive.features(clips, Masking.none(), 9).toFloats();
+        for (long at = 0; at < clips.segment().byteSize(); at++) {
+            if (at / (16 * 3) % 16 >= 8) {
+                clips.segment().set(ValueLayout.JAVA_BYTE, at, (byte) 200);
+            }
+        }
+        assertArrayEquals(before, attentive.features(clips, masking, 9).toFloats());
+        assertFalse(
+                Arrays.equals(all, attentive.features(clips, Masking.none(), 9).toFloats()));
+    }
+
+    @Test
+    void headsKeepTheirQueries(@TempDir Path folder) {
+        Tensor clips = Toy.clips(2, 3);
+        Masking masking = Masking.of(.5, 2);
+        Head one = head("one", Pooling.of("attentive@1").withQuery(query(1)), 1);
+        Head two = head("two", Pooling.of("attentive@1").withQuery(query(2)), 2);
+        Head mean = head("mean", Pooling.MEAN, 3);
+        Path file = folder.resolve("head.safetensors");
+        one.save(file);
+        Head read = Head.load(file);
+        assertEquals(one.pooling(), read.pooling());
+        assertArrayEquals(one.weight(), read.weight());
+        assertThrows(IllegalArgumentException.class, () -> Student.load(file, Device.cpu()));
+        Student answering = student.withHeads(List.of(read, two, mean));
+        Tensor together = answering.predictAll(clips, masking, 9);
+        int at = 0;
+        for (Head head : List.of(one, two, mean)) {
+            float[] alone = student.withHead(head).predict(clips, masking, 9).toFloats();
+            Close.relative(together.slice(1, at, at + 3).toFloats(), alone, 1e-4, head.name());
+            at += 3;
+        }
+        try (Student.Session session = answering.session(2, masking)) {
+            MemorySegment.copy(
+                    clips.segment(), 0, session.input(), 0, session.input().byteSize());
+            assertArrayEquals(together.toFloats(), session.predictAll(9));
+            assertArrayEquals(together.toFloats(), session.predictAll(9));
+        }
+        Path whole = folder.resolve("student.safetensors");
+        answering.save(whole);
+        try (Student loaded = Student.load(whole, Device.cpu())) {
+            assertEquals(answering.pooling(), loaded.pooling());
+            assertArrayEquals(
+                    together.toFloats(), loaded.predictAll(clips, masking, 9).toFloats());
+        }
+    }
+
+    @Test
+    void aHeadWithoutItsQueryIsRefused(@TempDir Path folder) {
+        String message = requireNonNull(assertThrows(
+                        IllegalArgumentException.class,
+                        () -> Toy.head(3, "a", "b").on(Pooling.of("attentive")))
+                .getMessage());
+        assertTrue(message.contains("the pooling attentive has no query"), message);
+        Path file = folder.resolve("head.safetensors");
+        Map<String, Tensor> tensors =
+                new HashMap<>(Map.of("head.weight", Tensor.zeros(2, 24), "head.bias", Tensor.zeros(2)));
+        Map<String, String> entries = new HashMap<>(Map.of("tessera.head.labels", "[\"a\", \"b\"]"));
+        entries.put("tessera.head.pooling", "attentive");
+        Checkpoint.write(file, tensors, entries);
+        refused(file, "has no query");
+        tensors.put("head.query", Tensor.zeros(2, 12));
+        Checkpoint.write(file, tensors, entries);
+        refused(file, "its query is f32[2, 12], not f32[width]");
+        tensors.put("head.query", Tensor.zeros(24));
+        entries.put("tessera.head.pooling", "motion:1");
+        Checkpoint.write(file, tensors, entries);
+        refused(file, "is given a query, which attentive alone has");
+        tensors.put("head.more", Tensor.zeros(24));
+        Checkpoint.write(file, tensors, entries);
+        refused(file, "the labels alone");
+    }
+
+    private static void refused(Path file, String part) {
+        String message = requireNonNull(assertThrows(IllegalArgumentException.class, () -> Head.load(file))
+                .getMessage());
+        assertTrue(message.startsWith(file + " is no head: ") && message.contains(part), message);
+    }
+
     @Test
     void filesRememberThePooling(@TempDir Path folder) {
         Tensor clips = Toy.clips(2, 3);
@@ -248,7 +393,11 @@ class PooledStudentTest {
     @Test
     void bytesGiveNearlyTheSame() {
         Tensor clips = Toy.clips(4, 3);
-        Pooling pooling = Pooling.of("motion:2+grid:2@1");
+        bytesGiveNearlyTheSame(clips, Pooling.of("motion:2+grid:2@1"));
+        bytesGiveNearlyTheSame(clips, Pooling.of("attentive").withQuery(query(4)));
+    }
+
+    private void bytesGiveNearlyTheSame(Tensor clips, Pooling pooling) {
         Head head = head("motion", pooling, 1);
         try (Student quantised = student.withHead(head).quantize()) {
             assertEquals(pooling, quantised.pooling());
@@ -275,9 +424,13 @@ class PooledStudentTest {
         new VideoMaeClassifier(params, Toy.CONFIG, 0).close();
         try (Student alone = Student.of(params.all(), Toy.CONFIG, own)) {
             long before = own.memory().liveBuffers();
-            Student pooled = alone.pooled(Pooling.of("mean+motion:2+grid:2@1"));
-            pooled.features(Toy.clips(1, 3), Masking.of(.5, 2), 9).close();
-            pooled.close();
+            for (Pooling pooling : List.of(
+                    Pooling.of("mean+motion:2+grid:2@1"),
+                    Pooling.of("attentive@1").withQuery(query(4)))) {
+                Student pooled = alone.pooled(pooling);
+                pooled.features(Toy.clips(1, 3), Masking.of(.5, 2), 9).close();
+                pooled.close();
+            }
             assertEquals(before, own.memory().liveBuffers());
         }
     }

@@ -78,7 +78,8 @@ final class Features extends ToolCommand {
     @Option(
             names = POOLING,
             paramLabel = "WORD",
-            description = "How tokens become a feature, as for learn, but not auto. Default: ${DEFAULT-VALUE}")
+            description =
+                    "How tokens become a feature, as for learn, but neither auto nor attentive. Default: ${DEFAULT-VALUE}")
     private String pooling = Pooling.MEAN.toString();
 
     @Mixin
@@ -105,6 +106,11 @@ final class Features extends ToolCommand {
         String extension = extension();
         Outputs.requireFile(out, extension);
         Pooling by = UsageErrors.naming(() -> Pooling.of(pooling), POOLING);
+        if (by.needsQuery()) {
+            throw new IllegalArgumentException(
+                    POOLING + " " + by + " has a query that is fitted with a head, and features"
+                            + " fits none; pass mean, grid:G or motion:G, or learn a head by it");
+        }
         List<Long> shape;
         ReducedCost cost;
         TimingOption.Times times;
@@ -325,9 +331,9 @@ final class Features extends ToolCommand {
     private ArrayData compute(Predictor predictor, ArrayData array) {
         long[] shape = array.shape();
         int count = Math.toIntExact(shape[0]);
-        int width = predictor.student().featureWidth();
+        int size = predictor.student().featureWidth();
         int ensemble = predictor.masking().ensemble();
-        float[] features = new float[Math.multiplyExact(Math.multiplyExact(ensemble, count), width)];
+        float[] features = new float[Math.multiplyExact(Math.multiplyExact(ensemble, count), size)];
         try (Task task = progress.context(student.compute()).task(FEATURES, Task.Unit.CLIPS, count)) {
             long begun = System.nanoTime();
             FeatureExtraction.extract(
@@ -335,7 +341,7 @@ final class Features extends ToolCommand {
                     count,
                     BATCH,
                     (from, batch) -> timed(array, from, batch),
-                    (pass, clip, values, at) -> {
+                    (pass, clip, values, at, width) -> {
                         int to = (pass * count + clip) * width;
                         for (int i = 0; i < width; i++) {
                             requireFinite(clip, values[at + i]);
@@ -345,7 +351,7 @@ final class Features extends ToolCommand {
                     task::advance);
             computing = System.nanoTime() - begun - preparing;
         }
-        return ArrayData.of(FEATURES, features, ensemble, count, width);
+        return ArrayData.of(FEATURES, features, ensemble, count, size);
     }
 
     private static void requireFinite(int clip, double number) {

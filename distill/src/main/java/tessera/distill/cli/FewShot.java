@@ -362,14 +362,17 @@ final class FewShot extends ToolCommand {
         List<int[]> plans =
                 rules.stream().map(rule -> asked.adaptive(rule).passes()).toList();
         Student pooled = predictor.student();
+        Pooling own = pooled.pooling();
+        Pooling looking =
+                own.needsQuery() ? own.withQuery(new float[pooled.config().featureWidth()]) : own;
         // Which head it is makes no difference to the time.
         Head any = Head.of(
-                        new double[episode.ways()][pooled.featureWidth()],
+                        new double[episode.ways()][looking.width(pooled.config())],
                         new double[episode.ways()],
                         IntStream.range(0, episode.ways())
                                 .mapToObj(Integer::toString)
                                 .toList())
-                .on(pooled.pooling());
+                .on(looking);
         try (Scope scope = Scope.open();
                 Student timed = pooled.withHead(any)) {
             EnsembleTiming timing = EnsembleTiming.of(

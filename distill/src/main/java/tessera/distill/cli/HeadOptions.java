@@ -6,6 +6,7 @@ import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.ParseResult;
+import tessera.distill.fewshot.AttentiveFit;
 import tessera.distill.fewshot.FewShotHead;
 import tessera.distill.fewshot.HeadFit;
 import tessera.distill.fewshot.LinearClassifier;
@@ -55,7 +56,8 @@ class HeadOptions {
             paramLabel = "WORD|auto",
             description =
                     "How tokens become a feature: mean (the papers'), grid:G, motion:G (changes from slot to slot, which do not"
-                            + " see what stands still), several with +, @N for the tokens after N blocks; auto has heads"
+                            + " see what stands still), several with +, attentive (tokens weighted by attention that is fitted"
+                            + " with the head), @N for the tokens after N blocks; auto has heads"
                             + " on motion, on the model's feature and on the picture speak as one. Default: auto, and mean with --fit plain")
     private @Nullable String pooling;
 
@@ -96,10 +98,24 @@ class HeadOptions {
         ProtocolOptions.agree(given, FIT, EnumWords.of(isTuned() ? Fit.TUNED : Fit.PLAIN), EnumWords.of(Fit.PLAIN));
     }
 
+    /** Whether tokens are weighted by a query that is fitted with the head. */
+    boolean isAttentive() {
+        return !word().equals(AUTO) && asked().needsQuery();
+    }
+
+    /** Whether a fit holds a second copy of the features. */
+    boolean copiesFeatures() {
+        return isTuned() && !isAttentive();
+    }
+
     /** Refuses words that mean nothing, before anything is loaded. */
     void check() {
         if (!word().equals(AUTO)) {
-            UsageErrors.naming(this::asked, POOLING);
+            Pooling asked = UsageErrors.naming(this::asked, POOLING);
+            if (asked.needsQuery() && !isTuned()) {
+                throw new IllegalArgumentException(
+                        POOLING + " " + asked + " fits a query and a head on standardised tokens, which " + untuned());
+            }
         } else if (!isTuned()) {
             throw new IllegalArgumentException(
                     "--pooling auto pools heads on standardised features, which " + untuned());
@@ -158,6 +174,9 @@ class HeadOptions {
 
     /** What learns from features by the {@link Pooling#union} of the candidates. */
     FewShotHead head(List<Pooling> candidates, Student student) {
+        if (isAttentive()) {
+            return new AttentiveFit(student.config().featureWidth());
+        }
         return isTuned() ? tuned(candidates, student) : new LogisticRegression();
     }
 
@@ -206,6 +225,20 @@ class HeadOptions {
                 throw new IllegalStateException("a head of a file is linear");
             }
             return new Fitted(linear, candidates.getFirst(), c(), learned.heldOut());
+        }
+        if (isAttentive()) {
+            AttentiveFit fit = new AttentiveFit(student.config().featureWidth());
+            AttentiveFit.Fit fitted = fit.fit(views, labels, classes, groups);
+            double[] query = fitted.classifier().query();
+            float[] rounded = new float[query.length];
+            for (int j = 0; j < rounded.length; j++) {
+                rounded[j] = (float) query[j];
+            }
+            return new Fitted(
+                    fitted.classifier().linear(),
+                    candidates.getFirst().withQuery(rounded),
+                    fitted.c(),
+                    () -> fit.heldOut(fitted, views, labels, classes, groups));
         }
         HeadFit fit = tuned(candidates, student);
         HeadFit.Fit tuned = fit.fit(views, labels, classes, groups);

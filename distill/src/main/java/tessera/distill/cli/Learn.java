@@ -318,10 +318,10 @@ final class Learn extends ToolCommand {
      * @param views of each clip {@code [ensemble][D]}
      */
     private void addViews(List<double[][]> views, Student model, Stream<VideoClip> clips, Masking masking) {
-        int width = model.featureWidth();
         try (Predictor predictor = Predictor.of(model, masking, student.masks().seed() + views.size())) {
             predictor.features(clips, features -> {
-                int batch = Math.toIntExact(features.shape().size(1));
+                int batch = Math.toIntExact(features.size(1));
+                int width = Math.toIntExact(features.size(2));
                 requireRoom(views.size() + batch, 8L * masking.ensemble() * width);
                 double[] values = features.toDoubles(); // [P, batch, D]
                 for (int clip = 0; clip < batch; clip++) {
@@ -344,7 +344,7 @@ final class Learn extends ToolCommand {
      */
     private void requireRoom(int clips, long bytes) {
         long heap = Runtime.getRuntime().maxMemory();
-        boolean twice = headOptions.isTuned();
+        boolean twice = headOptions.copiesFeatures();
         if ((twice ? 2.0 : 1.0) * clips * bytes > MOST_OF_HEAP * heap) {
             throw new IllegalArgumentException("the features of " + clips + " clips"
                     + (twice ? ", which a tuned fit has twice," : "") + " do not fit into a heap of "
@@ -374,6 +374,9 @@ final class Learn extends ToolCommand {
             result.put("threshold", learned.head().stopping().orElseThrow().threshold());
             result.put("heldOut", learned.heldOut());
         }
+        if (headOptions.isAttentive()) {
+            result.put("attends", attends(learned.head()));
+        }
         if (judgement != null) {
             result.put("evaluated", judgement.clips());
             result.put("accuracy", judgement.recognised() / (double) judgement.clips());
@@ -385,7 +388,10 @@ final class Learn extends ToolCommand {
             }
             to.printf(Locale.ROOT, "%s: %d labels learned from %d clips%n", out, labels.size(), learned.clips());
             if (headOptions.isTuned()) {
-                to.printf("  pooling %s, C %s%n", learned.head().pooling(), learned.c());
+                String plainly = headOptions.isAttentive() && !attends(learned.head())
+                        ? " (by their plain mean: no attention recognised clearly more of what was held out)"
+                        : "";
+                to.printf("  pooling %s%s, C %s%n", learned.head().pooling(), plainly, learned.c());
             }
             if (cost != null) {
                 to.println("  " + cost.text());
@@ -398,6 +404,12 @@ final class Learn extends ToolCommand {
                 show(judgement, labels, masking, to);
             }
         });
+    }
+
+    /** Whether a head weighs tokens: with a query of 0 all count alike. */
+    private static boolean attends(Head head) {
+        float[] query = head.pooling().query();
+        return query != null && !Arrays.equals(query, new float[query.length]);
     }
 
     private void show(HeldOut heldOut, Masking masking, PrintWriter to) {

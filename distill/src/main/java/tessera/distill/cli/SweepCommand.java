@@ -177,6 +177,10 @@ final class SweepCommand extends ToolCommand {
         egosim.requireOne(SOURCE, clips);
         egosim.checkJudged(given(), clips);
         fit.check();
+        if (fit.isAttentive()) {
+            throw new IllegalArgumentException("--pooling " + fit.word()
+                    + " keeps all tokens of the clips, which learn and fewshot do; pass another pooling such as mean");
+        }
         requireCounts();
         named();
         Outputs.requireFolder(out);

@@ -1,5 +1,6 @@
 package tessera.distill.evaluation;
 
+import java.util.Arrays;
 import java.util.function.LongConsumer;
 import java.util.stream.IntStream;
 import tessera.distill.data.ClipSet;
@@ -13,6 +14,8 @@ import tessera.tensor.Tensor;
 /** Computes the features of a whole set of prepared clips, for few-shot evaluation: a {@link Predictor}'s, batch by batch. */
 public final class FeatureExtraction {
     private static final int BATCH = 16;
+    /** What of the heap features can take, at the very most. */
+    private static final double MOST_OF_HEAP = .9;
 
     private FeatureExtraction() {}
 
@@ -26,8 +29,8 @@ public final class FeatureExtraction {
     /** Where features go. */
     @FunctionalInterface
     public interface Sink {
-        /** The feature of a clip by a pass of the ensemble: the values from an offset on, which belong to the caller. */
-        void add(int pass, int clip, double[] values, int offset);
+        /** The feature of a clip by a pass of the ensemble: so many values from an offset on, which belong to the caller. */
+        void add(int pass, int clip, double[] values, int offset, int width);
     }
 
     /**
@@ -58,18 +61,35 @@ public final class FeatureExtraction {
      * @param most clips in a batch; the masks depend on it
      * @param progress hears how many clips are done
      * @return {@code [ensemble][clips][D]}
+     * @throws IllegalArgumentException if the heap cannot hold them
      */
     public static double[][][] extract(Predictor predictor, int count, int most, Source clips, LongConsumer progress) {
-        int width = predictor.student().featureWidth();
-        double[][][] features = new double[predictor.masking().ensemble()][count][width];
+        double[][][] features = new double[predictor.masking().ensemble()][count][];
+        long each = Double.BYTES * (long) features.length;
         extract(
                 predictor,
                 count,
                 most,
                 clips,
-                (pass, clip, values, at) -> System.arraycopy(values, at, features[pass][clip], 0, width),
+                (pass, clip, values, at, width) -> {
+                    if (pass == 0 && clip == 0) {
+                        requireRoom(count, each * width);
+                    }
+                    features[pass][clip] = Arrays.copyOfRange(values, at, at + width);
+                },
                 progress);
         return features;
+    }
+
+    /** Refuses features that are larger than the heap, as tokens may be, before they are computed. */
+    private static void requireRoom(int count, long bytes) {
+        long heap = Runtime.getRuntime().maxMemory();
+        if (count * (double) bytes > MOST_OF_HEAP * heap) {
+            throw new IllegalArgumentException("the features of " + count + " clips take " + (count * bytes >> 20)
+                    + " MiB, which do not fit into a heap of " + (heap >> 20)
+                    + " MiB; pass fewer clips or masks, a larger"
+                    + " mask ratio, or a larger heap (-Xmx8g, which TESSERA_JAVA_OPTS passes on)");
+        }
     }
 
     /**
@@ -79,18 +99,17 @@ public final class FeatureExtraction {
      */
     public static void extract(
             Predictor predictor, int count, int most, Source clips, Sink sink, LongConsumer progress) {
-        int width = predictor.student().featureWidth();
         int ensemble = predictor.masking().ensemble();
         for (int from = 0; from < count; from += most) {
             int batch = Math.min(most, count - from);
             try (Scope scope = Scope.open()) {
                 // The masks depend on the seed and the place in the batch, so every batch needs a seed of its own.
-                double[] values = predictor
-                        .features(clips.batch(from, batch), predictor.seed() + from)
-                        .toDoubles();
+                Tensor features = predictor.features(clips.batch(from, batch), predictor.seed() + from);
+                int width = Math.toIntExact(features.size(2));
+                double[] values = features.toDoubles();
                 for (int p = 0; p < ensemble; p++) {
                     for (int i = 0; i < batch; i++) {
-                        sink.add(p, from + i, values, (p * batch + i) * width);
+                        sink.add(p, from + i, values, (p * batch + i) * width, width);
                     }
                 }
             }

@@ -5,8 +5,8 @@ import java.util.function.Supplier;
 import org.jspecify.annotations.Nullable;
 
 /**
- * How a classifier is made of the features of a few examples: {@link LogisticRegression}, {@link HeadFit}, {@link NearestMean}, {@link
- * CosineHead}, or one's own. {@link FineTuning}, which trains the student too, is none of these: it needs clips, not features.
+ * How a classifier is made of the features of a few examples: {@link LogisticRegression}, {@link HeadFit}, {@link
+ * AttentiveFit}, {@link NearestMean}, {@link CosineHead}, or one's own. {@link FineTuning}, which trains the student too, is none of these: it needs clips, not features.
  *
  * <p>Immutable and safe to share between threads.
  */

@@ -121,7 +121,7 @@ public final class HeadFit implements FewShotHead {
     }
 
     /** How many examples are recognised, by the mean of their views' probabilities. */
-    private static int recognised(double[][][] probabilities, int[] labels) {
+    static int recognised(double[][][] probabilities, int[] labels) {
         return EnsemblePasses.of(probabilities, labels)
                 .fixed(probabilities.length)
                 .accuracy()
@@ -136,7 +136,7 @@ public final class HeadFit implements FewShotHead {
     }
 
     /** Whether so many right answers are more than others by at least two standard errors; less than 0 are none yet. */
-    private static boolean isBetter(int right, int than, int of) {
+    static boolean isBetter(int right, int than, int of) {
         double share = right / (double) of;
         return than < 0 || right - than > 2 * Math.sqrt(of * share * (1 - share));
     }

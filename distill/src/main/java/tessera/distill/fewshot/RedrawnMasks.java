@@ -95,8 +95,7 @@ public final class RedrawnMasks implements FewShotEvaluation.Source {
      * @param drawn masks of all clips of the episode, which rotate, or null if they are drawn for each batch
      */
     private double[][][] features(int number, int[] all, int first, int count, int passes, @Nullable TokenMask drawn) {
-        int width = student.featureWidth();
-        double[][][] features = new double[passes][count][width];
+        double[][][] features = new double[passes][count][];
         for (int from = 0; from < count; from += BATCH) {
             int at = first + from;
             int batch = Math.min(BATCH, count - from);
@@ -107,11 +106,13 @@ public final class RedrawnMasks implements FewShotEvaluation.Source {
                     masking.aggregation());
             try (Scope scope = Scope.open()) {
                 Tensor seen = clips.batch(student.device(), modality, Arrays.copyOfRange(all, at, at + batch));
-                double[] values = student.features(seen, own, seed + EPISODE * number + at)
-                        .toDoubles(); // [passes, batch, D]
+                Tensor made = student.features(seen, own, seed + EPISODE * number + at); // [passes, batch, D]
+                int width = Math.toIntExact(made.size(2));
+                double[] values = made.toDoubles();
                 for (int p = 0; p < passes; p++) {
                     for (int i = 0; i < batch; i++) {
-                        System.arraycopy(values, (p * batch + i) * width, features[p][from + i], 0, width);
+                        int row = (p * batch + i) * width;
+                        features[p][from + i] = Arrays.copyOfRange(values, row, row + width);
                     }
                 }
             }

@@ -7,6 +7,7 @@ import tessera.kernels.DType;
 import tessera.kernels.Device;
 import tessera.nn.Checkpoint;
 import tessera.nn.CheckpointException;
+import tessera.nn.Pooling;
 import tessera.nn.inference.Head;
 import tessera.nn.inference.Student;
 import tessera.nn.videomae.VideoMaeConfig;
@@ -46,6 +47,13 @@ public final class StudentWeights implements AutoCloseable {
             }
             config = sizes;
             used = heads.isEmpty() ? student.heads() : student.withHeads(heads).heads();
+            for (Head head : used) {
+                if (!head.pooling().equals(Pooling.MEAN)) {
+                    throw new IllegalArgumentException(
+                            "head '" + head.name() + "' looks at features by " + head.pooling()
+                                    + ", and an export has the student's own alone; learn one with --pooling mean");
+                }
+            }
         }
         return new StudentWeights(Checkpoint.read(file), config, used);
     }

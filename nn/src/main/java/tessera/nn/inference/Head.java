@@ -22,12 +22,16 @@ import tools.jackson.core.ObjectWriteContext;
 import tools.jackson.core.json.JsonFactory;
 
 /**
- * A linear classifier on a student's features, such as a few-shot head: a value in the heap, with nothing to close. A student
+ * A linear classifier on a student's features, such as a few-shot head: a value in the heap, with nothing to close. Where its features
+ * are pooled by attention it has the query of this too ({@link Pooling#withQuery}). A student
  * makes its own copy of it ({@link Student#withHeads}). Immutable and thread-safe.
  */
 public final class Head {
     /** The name of a head that was given none. */
     public static final String ACTION = "action";
+
+    /** The array of the query by which tokens are weighted, f32 {@code [D]}; only where the pooling has one. */
+    private static final String QUERY = "head.query";
 
     private static final String LABELS = "tessera.head.labels";
     private static final String NAME = "tessera.head.name";
@@ -118,7 +122,7 @@ public final class Head {
 
     /** Whether a file whose arrays have these names is a head alone, as {@code tessera learn} makes them, and no model. */
     public static boolean isAlone(Set<String> names) {
-        return names.contains("head.weight") && names.size() <= 2;
+        return names.contains("head.weight") && names.size() <= (names.contains(QUERY) ? 3 : 2);
     }
 
     /**
@@ -143,25 +147,38 @@ public final class Head {
             Map<String, String> metadata = checkpoint.metadata();
             Tensor weight = checkpoint.tensors().get("head.weight");
             Tensor bias = checkpoint.tensors().get("head.bias");
+            Tensor query = checkpoint.tensors().get(QUERY);
             String json = metadata.get(LABELS);
             String lines = metadata.get(LINES);
             if (weight == null
                     || bias == null
                     || (json == null && lines == null)
-                    || checkpoint.tensors().size() > 2) {
+                    || checkpoint.tensors().size() > (query == null ? 2 : 3)) {
                 throw new CheckpointException("it does not hold head.weight, head.bias and the labels alone");
             }
             List<String> labels = json != null
                     ? fromJson(json)
                     : List.of(String.valueOf(lines).split("\n", -1));
             return of(metadata.getOrDefault(NAME, ACTION), weight, bias, labels, metadata.get(STUDENT))
-                    .on(Pooling.of(metadata.getOrDefault(POOLING, Pooling.MEAN.toString())))
+                    .on(pooling(metadata.get(POOLING), query))
                     .stoppingAt(Stopping.of(metadata.get(STOPPING)));
         } catch (tessera.tensor.io.TensorFileException e) {
             throw e;
         } catch (IllegalArgumentException e) {
             throw new CheckpointException(file + " is no head: " + e.getMessage() + "; make one with `tessera learn`");
         }
+    }
+
+    /** How a file says that features are pooled. */
+    static Pooling pooling(@Nullable String word, @Nullable Tensor query) {
+        Pooling pooling = word == null ? Pooling.MEAN : Pooling.of(word);
+        if (query == null) {
+            return pooling;
+        }
+        if (query.rank() != 1 || query.dtype() != DType.F32) {
+            throw new CheckpointException("its query is " + query.describe() + ", not f32[width]");
+        }
+        return pooling.withQuery(query.toFloats());
     }
 
     /** Writes a safetensors file: to a temporary name, then moved. */
@@ -182,6 +199,10 @@ public final class Head {
             Map<String, Tensor> tensors = new LinkedHashMap<>(); // in this order, so that equal heads are equal bytes
             tensors.put("head.weight", weightTensor());
             tensors.put("head.bias", Tensor.of(bias));
+            float[] query = pooling.query();
+            if (query != null) {
+                tensors.put(QUERY, Tensor.of(query));
+            }
             Checkpoint.write(file, tensors, metadata);
         }
     }
@@ -200,8 +221,17 @@ public final class Head {
         return new Head(name, weight, bias, labels, pooling, checksum, stopping);
     }
 
-    /** The same head for features that are pooled in this way; without it they are the model's own ({@link Pooling#MEAN}). */
+    /**
+     * The same head for features that are pooled in this way; without it they are the model's own ({@link Pooling#MEAN}).
+     *
+     * @throws IllegalArgumentException if the pooling {@link Pooling#needsQuery needs a query}
+     */
     public Head on(Pooling other) {
+        if (other.needsQuery()) {
+            throw new IllegalArgumentException(
+                    "head: the pooling " + other
+                            + " has no query, which is fitted with the head; pass it with Pooling.withQuery, or learn the head again");
+        }
         return new Head(name, weight, bias, labels, other, student, stopping);
     }
 

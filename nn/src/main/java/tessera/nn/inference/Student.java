@@ -374,7 +374,7 @@ public final class Student implements AutoCloseable {
         return pooling;
     }
 
-    /** Values of a feature. */
+    /** Values of a feature; where it is all tokens ({@link Pooling#needsQuery}), of which masks leave fewer, without masks. */
     public int featureWidth() {
         return pooling.width(config());
     }
@@ -508,13 +508,13 @@ public final class Student implements AutoCloseable {
      * Features of clips, one per mask.
      *
      * @param seed determines the masks
-     * @return f32 {@code [ensemble, B, D]}, D of {@link #featureWidth}
+     * @return f32 {@code [ensemble, B, D]}, D of {@link #featureWidth}, or less where that says so
      */
     public Tensor features(Tensor clips, Masking masking, long seed) {
         return used(() -> {
             try (Scope scope = Scope.open()) {
                 Tensor features = compute(clips, masking, seed);
-                return scope.keep(features.reshape(masking.ensemble(), clips.size(0), featureWidth()));
+                return scope.keep(features.reshape(masking.ensemble(), clips.size(0), features.size(1)));
             }
         });
     }

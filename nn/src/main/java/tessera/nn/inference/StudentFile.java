@@ -53,6 +53,10 @@ final class StudentFile {
                     metadata.put(
                             ModelHeads.POOLING + head.name(), head.pooling().toString());
                 }
+                float[] query = head.pooling().query();
+                if (query != null) {
+                    weights.put(ModelHeads.query(head.name()), Tensor.of(query));
+                }
             }
             metadata.putAll(new ModelHeads(labels).toMetadata());
             Checkpoint.write(file, weights, metadata, bytes);
@@ -80,13 +84,14 @@ final class StudentFile {
     static Head head(String name, List<String> labels, Map<String, String> metadata, Map<String, Tensor> weights) {
         Tensor weight = weights.remove(ModelHeads.weight(name));
         Tensor bias = weights.remove(ModelHeads.bias(name));
+        Tensor query = weights.remove(ModelHeads.query(name));
         if (weight == null || bias == null) {
             throw new CheckpointException("the checkpoint lacks " + ModelHeads.weight(name) + " or "
                     + ModelHeads.bias(name) + ", which its metadata name; use the file as it was written");
         }
         try {
             return Head.of(name, weight, bias, labels, null)
-                    .on(Pooling.of(metadata.getOrDefault(ModelHeads.POOLING + name, Pooling.MEAN.toString())))
+                    .on(Head.pooling(metadata.get(ModelHeads.POOLING + name), query))
                     .stoppingAt(Stopping.of(metadata.get(ModelHeads.ADAPTIVE + name)));
         } catch (IllegalArgumentException e) {
             throw new CheckpointException("its head '" + name + "': " + e.getMessage());
