@@ -173,7 +173,7 @@ public final class Pooling {
      */
     public Pooling withQuery(float[] query) {
         Term term = terms.getFirst();
-        if (term.kind != Kind.ATTENTIVE) {
+        if (terms.size() > 1 || term.kind != Kind.ATTENTIVE) {
             throw new IllegalArgumentException(
                     "pooling " + this + " is given a query, which attentive alone has; use the file as it was written");
         }

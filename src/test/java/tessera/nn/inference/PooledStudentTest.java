@@ -304,6 +304,9 @@ class PooledStudentTest {
                         () -> Toy.head(3, "a", "b").on(Pooling.of("attentive")))
                 .getMessage());
         assertTrue(message.contains("the pooling attentive has no query"), message);
+        Pooling both = Pooling.union(List.of(Pooling.of("attentive").withQuery(query(1)), Pooling.MEAN));
+        assertThrows(IllegalArgumentException.class, () -> head("both", both, 1));
+        assertThrows(IllegalArgumentException.class, () -> both.withQuery(query(1)));
         Path file = folder.resolve("head.safetensors");
         Map<String, Tensor> tensors =
                 new HashMap<>(Map.of("head.weight", Tensor.zeros(2, 24), "head.bias", Tensor.zeros(2)));

@@ -81,7 +81,7 @@ public final class FeatureExtraction {
         return features;
     }
 
-    /** Refuses features that are larger than the heap, as tokens may be, before they are computed. */
+    /** Refuses features that are larger than the heap, as tokens may be, once the first of them tell how large. */
     private static void requireRoom(int count, long bytes) {
         long heap = Runtime.getRuntime().maxMemory();
         if (count * (double) bytes > MOST_OF_HEAP * heap) {

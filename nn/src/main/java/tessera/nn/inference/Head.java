@@ -224,7 +224,7 @@ public final class Head {
     /**
      * The same head for features that are pooled in this way; without it they are the model's own ({@link Pooling#MEAN}).
      *
-     * @throws IllegalArgumentException if the pooling {@link Pooling#needsQuery needs a query}
+     * @throws IllegalArgumentException if the pooling {@link Pooling#needsQuery needs a query}, or has one and other parts
      */
     public Head on(Pooling other) {
         if (other.needsQuery()) {
@@ -232,6 +232,7 @@ public final class Head {
                     "head: the pooling " + other
                             + " has no query, which is fitted with the head; pass it with Pooling.withQuery, or learn the head again");
         }
+        Pooling.of(other.toString()); // refuses what a file could not say: attention beside others
         return new Head(name, weight, bias, labels, other, student, stopping);
     }
 
