@@ -117,13 +117,47 @@ class CudaHopperProductsTest extends OnHopper {
         Pair dy = normal(m * k);
         Pair second = normal(k * n);
         Pair before = normal(m * n);
-        products.backward(new LinearShape(m, k, n), dy.there(), second.there(), before.there(), y);
+        products.backward(new LinearShape(m, k, n), dy.there(), second.there(), before.there(), y, null);
         Buffer slope = kept(CPU.allocate(DType.F64, m * n));
         REFERENCE
                 .matmul()
                 .matmul(MatmulShape.of(false, false, m, n, k), dy.here(), second.here(), Epilogue.NONE, slope);
         REFERENCE.elementwise().unaryBackward(UnaryOp.GELU, before.here(), slope, wide);
         Close.relative(values(y), values(wide), TOLERANCE, "gradient");
+    }
+
+    /** The gradient is the same, and its columns are added up where it is asked for: nobody has measured it. */
+    @ParameterizedTest
+    @ValueSource(longs = {1, 127, 300})
+    void sumsOfTheGradientsColumnsMatch(long m) {
+        long n = 200;
+        long k = 136;
+        CudaGeluProducts products = ((CudaMatmul) HopperDevice.get().kernels().matmul()).gelu();
+        Pair dy = normal(m * k);
+        Pair weight = normal(k * n);
+        Pair z = normal(m * n);
+        Buffer alone = result(m * n);
+        Buffer dz = result(m * n);
+        Buffer sums = kept(HopperDevice.get().allocate(DType.F32, n));
+        LinearShape shape = new LinearShape(m, k, n);
+        assertFalse(products.backward(shape, dy.there(), weight.there(), z.there(), alone, sums), "as it is");
+        MatmulShape product = MatmulShape.of(false, false, m, n, k);
+        products.backwardWithSums(product, dy.there(), weight.there(), z.there(), dz, sums);
+        assertArrayEquals(values(alone), values(dz));
+        Buffer slope = kept(CPU.allocate(DType.F64, m * n));
+        Buffer wide = kept(CPU.allocate(DType.F64, m * n));
+        Buffer expected = kept(CPU.allocate(DType.F64, n));
+        REFERENCE.matmul().matmul(product, dy.here(), weight.here(), Epilogue.NONE, slope);
+        REFERENCE.elementwise().unaryBackward(UnaryOp.GELU, z.here(), slope, wide);
+        REFERENCE.elementwise().sum(wide, 1, m, n, 1, expected);
+        // GELU's derivative is fitted to 2^-12; nothing is rounded to bf16 before it is added up.
+        Close.relative(values(sums), values(expected), 1.0 / 2048, "sums of columns");
+        double[] first = values(sums);
+        products.backwardWithSums(product, dy.there(), weight.there(), z.there(), dz, sums);
+        assertArrayEquals(first, values(sums));
+        Buffer narrow = result(n);
+        products.backwardWithSums(product, dy.there(), weight.there(), z.there(), dz, narrow);
+        Close.relative(values(narrow), values(expected), TOLERANCE, "sums in bf16");
     }
 
     @Test

@@ -193,7 +193,7 @@ class CudaTuningTest {
     }
 
     private static CudaProduct.Key key(MatmulShape shape, int epilogue, DType dtype) {
-        return new CudaProduct.Key(shape, dtype, dtype, epilogue, false, false, 256, 256, 256, 256, 256);
+        return new CudaProduct.Key(shape, dtype, dtype, epilogue, false, false, false, 256, 256, 256, 256, 256);
     }
 
     /** On a device that has the instructions for kernels of our own, which are compared with the library and take its place. */
@@ -249,7 +249,7 @@ class CudaTuningTest {
             });
             assertEquals(164, forward.epilogue());
             CudaProduct.Key backward = it.chosen("_gelu_gradient", () -> {
-                products.backward(new LinearShape(M, N, K), it.y, it.w, it.slopes, it.x);
+                products.backward(new LinearShape(M, N, K), it.y, it.w, it.slopes, it.x, null);
                 return it.test.values(it.x);
             });
             assertEquals(192, backward.epilogue());
