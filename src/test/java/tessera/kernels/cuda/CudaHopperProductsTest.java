@@ -1,9 +1,13 @@
 package tessera.kernels.cuda;
 
+import static java.util.Objects.requireNonNull;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
+import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import java.util.ArrayList;
+import java.util.List;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
@@ -14,6 +18,7 @@ import tessera.Close;
 import tessera.FakeCuda;
 import tessera.kernels.Buffer;
 import tessera.kernels.DType;
+import tessera.kernels.Device;
 import tessera.kernels.Elementwise.UnaryOp;
 import tessera.kernels.Kernels;
 import tessera.kernels.Matmul;
@@ -22,6 +27,10 @@ import tessera.kernels.Matmul.LinearShape;
 import tessera.kernels.Matmul.MatmulShape;
 import tessera.kernels.cpu.Workers;
 import tessera.kernels.cpu.scalar.PlainDevice;
+import tessera.tensor.Mlp;
+import tessera.tensor.Scope;
+import tessera.tensor.Shape;
+import tessera.tensor.Tensor;
 
 /** Products of our own on Hopper's tensor cores against the plain kernels in f64, on the same inputs. */
 @Tag(FakeCuda.TAG)
@@ -158,6 +167,40 @@ class CudaHopperProductsTest extends OnHopper {
         Buffer narrow = result(n);
         products.backwardWithSums(product, dy.there(), weight.there(), z.there(), dz, narrow);
         Close.relative(values(narrow), values(expected), TOLERANCE, "sums in bf16");
+    }
+
+    /** In training where they are asked for: the gradient of the first layer's bias takes no other pass or product. */
+    @Test
+    void trainingTakesTheSumsOfTheGradientsColumns() {
+        List<List<double[]>> gradients = new ArrayList<>();
+        for (Device device : List.of(Device.cpu(), HopperDevice.get())) {
+            boolean gpu = device != Device.cpu();
+            System.setProperty(CudaHopperProducts.PROPERTY, "own");
+            try (Scope scope = Scope.open()) {
+                Tensor[] in = new Tensor[5];
+                long[][] shapes = {{77, 40}, {88, 40}, {88}, {24, 88}, {24}};
+                for (int i = 0; i < in.length; i++) {
+                    in[i] = Tensor.normal(device, DType.F32, Shape.of(shapes[i]), 1, i, 0, i % 2 == 1 ? .2 : 1);
+                    in[i].requiresGrad(true);
+                }
+                Tensor x = gpu ? in[0].to(DType.BF16) : in[0];
+                Tensor y = Mlp.apply(x, in[1], in[2], in[3], in[4], null);
+                y.backward(
+                        Tensor.normal(device, DType.F32, y.shape(), 1, 9, 0, 1).to(y.dtype()));
+                gradients.add(Stream.of(in)
+                        .map(one -> requireNonNull(one.grad()).toDoubles())
+                        .toList());
+                if (gpu && FakeCuda.present()) {
+                    assertEquals(1, FakeCuda.calls("product_128x128t_gelu_gradient_sums"));
+                    assertEquals(0, FakeCuda.calls("product_128x128t_gelu_gradient"));
+                }
+            } finally {
+                System.clearProperty(CudaHopperProducts.PROPERTY);
+            }
+        }
+        for (int i = 0; i < gradients.getFirst().size(); i++) {
+            Close.relative(gradients.getLast().get(i), gradients.getFirst().get(i), 3e-2, "gradient " + i);
+        }
     }
 
     @Test

@@ -5,6 +5,8 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import java.util.ArrayList;
+import java.util.List;
 import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.api.Tag;
@@ -25,6 +27,12 @@ import tessera.kernels.Norms.RowShape;
 import tessera.kernels.cpu.Elements;
 import tessera.kernels.cpu.Workers;
 import tessera.kernels.cpu.scalar.PlainDevice;
+import tessera.nn.Block;
+import tessera.nn.Params;
+import tessera.tensor.Autograd;
+import tessera.tensor.Scope;
+import tessera.tensor.Shape;
+import tessera.tensor.Tensor;
 
 /** Layers joined with the norm before them on Hopper's tensor cores beside the norm and the layer in f64, on the same inputs. */
 @Tag(FakeCuda.TAG)
@@ -186,10 +194,10 @@ class CudaNormProductsTest extends OnHopper {
         try (PackedWeight weight = pack(layer)) {
             assertEquals(n, weight.n());
             assertEquals(k, weight.k());
-            long before = FakeCuda.present() ? FakeCuda.calls("layer_norm_scales_bf16") : 0;
+            long before = scaled();
             kernels().linear(m, x.there(), weight, Activation.GELU, y);
             if (FakeCuda.present()) {
-                assertEquals(joined ? 1 : 0, FakeCuda.calls("layer_norm_scales_bf16") - before);
+                assertEquals(joined ? 1 : 0, scaled() - before);
             }
         } finally {
             System.clearProperty(CudaNormProducts.PROPERTY);
@@ -253,7 +261,10 @@ class CudaNormProductsTest extends OnHopper {
             IllegalArgumentException e = assertThrows(
                     IllegalArgumentException.class,
                     () -> kernels().linear(8, x.there(), other, Activation.NONE, result(64)));
-            assertTrue(e.getMessage().contains("pack it by NormProducts.pack"), e.getMessage());
+            assertEquals(
+                    "linear: the weight was not packed with a norm by the kernels of " + HopperDevice.get()
+                            + "; pack it by NormProducts.pack of this device",
+                    e.getMessage());
         }
         Layer layer = layer(8, 8, false);
         assertThrows(
@@ -275,6 +286,39 @@ class CudaNormProductsTest extends OnHopper {
         assertTrue(HopperDevice.get().memory().live() > inputs && inputs > before);
         packed.close();
         assertEquals(inputs, HopperDevice.get().memory().live());
+    }
+
+    /** Norms before the projection and the MLP are in their products, packed or recorded; what is not asked for is as before. */
+    @Test
+    void blocksJoinTheirNorms() {
+        CudaDevice device = HopperDevice.get();
+        Params params = Params.random(device, DType.F32, 3);
+        Tensor x = Tensor.normal(device, DType.F32, Shape.of(2, 9, 64), 1, 2, 0, 1);
+        List<float[]> found = new ArrayList<>();
+        try (Block block = new Block(params, 64, 2, 1e-6, false);
+                Scope scope = Scope.open()) {
+            for (String wanted : List.of("", "own")) {
+                System.setProperty(CudaNormProducts.PROPERTY, wanted);
+                block.pack(DType.BF16);
+                long before = scaled();
+                found.add(Autograd.noGrad(
+                        () -> block.forward(x.to(DType.BF16)).to(DType.F32).toFloats()));
+                if (FakeCuda.present()) {
+                    assertEquals(wanted.isEmpty() ? 0 : 2, scaled() - before);
+                }
+                Tensor trained = block.forward(x.to(DType.BF16).requiresGrad(true));
+                Close.relative(trained.to(DType.F32).toFloats(), found.getFirst(), 2e-2, "in training");
+            }
+        } finally {
+            System.clearProperty(CudaNormProducts.PROPERTY);
+        }
+        Close.relative(found.getLast(), found.getFirst(), 2 * TOLERANCE, "a block");
+        params.all().values().forEach(Tensor::close);
+        x.close();
+    }
+
+    private static long scaled() {
+        return FakeCuda.present() ? FakeCuda.calls("layer_norm_scales_bf16") : 0;
     }
 
     /** A table says it for every device that it names. */
