@@ -9,9 +9,10 @@
 //   layer_norm_scales in norms.cu. Of a row whose mean is large the sums are too, of which the sum of w times the mean is taken: their
 //   rounding, at most |mean| rstd (k / 16 + 3) 2^-23 times the sum of |w|, stays; that of norms as bf16 values, 2^-9 of each, is spared.
 // Accumulation: f32 or s32, along k in ascending order; what follows is computed in f32 and rounded once.
-// Determinism: every element of y is computed by one warpgroup in a fixed order; no atomics.
-// Geometry: product_VARIANT[_add|_gelu]: blocks that stay on their multiprocessor walk over the tiles of y, columns first, so that blocks
-//   that run together share the rows of x in the L2 cache. The last warp is the producer: it keeps STAGES boxes of x and w, 64 wide,
+// Determinism: every element of y is computed by one warpgroup in a fixed order; no atomics. Sums of columns (_gelu_gradient_sums, of the
+//   f32 values before they are rounded) are written for each warp and row of tiles, to be added up in the order of rows.
+// Geometry: product_VARIANT[_add|_gelu|_norm|_norm_gelu]: blocks that stay on their multiprocessor walk over the tiles of y, columns
+//   first, so that blocks that run together share the rows of x in the L2 cache. The last warp is the producer: it keeps STAGES boxes of x and w, 64 wide,
 //   coming by the tensor memory accelerator. The warps before it form warpgroups that consume them. Either all warpgroups
 //   work on one tile, each on its rows (together), or each has tiles of its own, one after another in the order of the boxes
 //   (taking turns): then one's epilogue runs while the other multiplies, which matters where k is small.
