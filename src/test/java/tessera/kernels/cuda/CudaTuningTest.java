@@ -248,9 +248,9 @@ class CudaTuningTest {
         /** Runs it before and after the choice. */
         public static void main(String[] args) {
             CudaTuningTest test = new CudaTuningTest();
-            int m = 70;
-            int n = 72;
-            int k = 64;
+            long m = 70;
+            long n = 72;
+            long k = 64;
             Buffer x = test.normal(DType.BF16, m * k);
             Buffer y = test.normal(DType.BF16, m * n);
             NormParameters norm = new NormParameters(test.normal(DType.F32, k), test.normal(DType.F32, k), 1e-6);
