@@ -2,6 +2,7 @@
 //
 // Formulas
 //   layer norm      y = (x - mean) rstd gamma + beta, mean = sum(x) / cols, rstd = 1 / sqrt(sum((x - mean)^2) / cols + eps)
+//   its scales      what products.cuh makes a norm of that has a linear layer behind it: rstd and -mean rstd
 //   its gradients   with h = (x - mean) rstd and g = dy gamma: dx = rstd (g - sum(g) / cols - h sum(g h) / cols),
 //                   dgamma = sum over rows of dy h, dbeta = sum over rows of dy; where an addend is given, the gradient of the
 //                   residual path around the norm, dx includes it
@@ -355,6 +356,51 @@ DEVICE void layer_norm_long(const LayerNormArgs& args) {
         if (args.rstd != nullptr) {
             args.rstd[row] = rstd;
         }
+    }
+}
+
+struct LayerNormScalesArgs {
+    const void* x;
+    float* scales;  // [rows, 2]: rstd and -mean rstd
+    i64 rows;
+    int cols;
+    float eps;
+};
+
+/** A warp per row, which the second pass reads from the cache. */
+template <class T>
+DEVICE void layer_norm_scales(const LayerNormScalesArgs& args) {
+    constexpr int N = Pack<T>::COUNT;
+    const i64 row = group_row<WARP>();
+    if (row >= args.rows) {
+        return;
+    }
+    const int cols = args.cols;
+    const T* const x = static_cast<const T*>(args.x) + row * cols;
+    const bool packed = packed_rows<T>(args.x, cols);
+    float v[N];
+    float sum = 0.0f;
+    for (int col = lane_index() * N; col < cols; col += WARP * N) {
+        load_values(x, col, cols, packed, v);
+#pragma unroll
+        for (int i = 0; i < N; i++) {
+            sum += v[i];
+        }
+    }
+    const float mean = warp_sum(sum) / static_cast<float>(cols);
+    float squares = 0.0f;
+    for (int col = lane_index() * N; col < cols; col += WARP * N) {
+        load_values(x, col, cols, packed, v);
+#pragma unroll
+        for (int i = 0; i < N; i++) {
+            if (col + i < cols) {
+                squares = fmaf(v[i] - mean, v[i] - mean, squares);
+            }
+        }
+    }
+    const float rstd = 1.0f / sqrtf(warp_sum(squares) / static_cast<float>(cols) + args.eps);
+    if (lane_index() == 0) {
+        write(args.scales + 2 * row, {rstd, -mean * rstd});
     }
 }
 
@@ -919,6 +965,10 @@ LAYER_NORM(bf16, bf16, 1280, 8, 5, 1, false, 4, 1, false)
 
 ROWS(float, f32)
 ROWS(bf16, bf16)
+
+KERNEL(NORM_THREADS, layer_norm_scales_bf16, LayerNormScalesArgs) {
+    layer_norm_scales<bf16>(args);
+}
 
 KERNEL(TOTAL_WARPS * WARP, layer_norm_total, LayerNormTotalArgs) {
     layer_norm_total_body(args);

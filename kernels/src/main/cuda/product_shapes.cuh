@@ -47,19 +47,47 @@ struct ProductShape {
 
 /**
  * What follows beside the bias: nothing, an addend, GELU, GELU where what goes into it is written too, GELU whose results become bytes
- * at once, or, for its gradient, a product with the derivative of GELU.
+ * at once, or, for its gradient, a product with the derivative of GELU, alone or with sums of its columns. NORM: x is before a layer
+ * norm, whose weights are in w.
  */
-enum class ProductKind { PLAIN, ADD, GELU, GELU_KEEP, GELU_BYTES, GELU_GRADIENT };
+enum class ProductKind { PLAIN, ADD, GELU, GELU_KEEP, GELU_BYTES, GELU_GRADIENT, GELU_GRADIENT_SUMS, NORM, NORM_GELU };
+
+/** Whether the derivative of GELU follows. */
+DEVICE constexpr bool is_gradient(ProductKind kind) {
+    return kind == ProductKind::GELU_GRADIENT || kind == ProductKind::GELU_GRADIENT_SUMS;
+}
 
 /** Whether w is [k, n]: then a box of it is 64 rows of k by 64 columns, as many as the tile needs side by side. */
 DEVICE constexpr bool w_by_depth(ProductKind kind) {
-    return kind == ProductKind::GELU_GRADIENT;
+    return is_gradient(kind);
 }
 
 /** Whether a matrix is read that lies as y does. */
 DEVICE constexpr bool has_addend(ProductKind kind) {
-    return kind == ProductKind::ADD || kind == ProductKind::GELU_GRADIENT;
+    return kind == ProductKind::ADD || is_gradient(kind);
 }
+
+/** Whether GELU follows whose results are written as they are. */
+DEVICE constexpr bool has_gelu(ProductKind kind) {
+    return kind == ProductKind::GELU || kind == ProductKind::GELU_KEEP || kind == ProductKind::NORM_GELU;
+}
+
+/** Whether rows of x are read as what they stand for, see RowScale. */
+DEVICE constexpr bool is_normed(ProductKind kind) {
+    return kind == ProductKind::NORM || kind == ProductKind::NORM_GELU;
+}
+
+/** A row of bytes, or of values before a norm, stands for q scale + shift. */
+struct RowScale {
+    float scale;
+    float shift;
+};
+
+/** A channel of the weight, a row of w: q scale. */
+struct ChannelScale {
+    float scale;
+    float sum;  // of q scale
+};
 
 struct ProductArgs {
     using Sum = float;  // what products are added up in
@@ -69,20 +97,17 @@ struct ProductArgs {
     TensorMap x;  // boxes of tile_rows x 64
     TensorMap w;  // boxes of columns x 64, or 64 x 64 where w lies by depth
     const bf16* bias;    // or null
-    const bf16* addend;  // for ADD; what GELU was computed of for GELU_GRADIENT
+    const bf16* addend;  // for ADD; what GELU was computed of for its gradient
     bf16* y;
     bf16* z;  // for GELU_KEEP, laid out as y: what GELU is computed of
+    const RowScale* rows;          // of x, m, for NORM
+    const ChannelScale* channels;  // of w, n, for NORM
+    float* sums;  // for GELU_GRADIENT_SUMS, of columns of y over the rows of each warp in each row of tiles: [row of tiles, 4, n]
     int m;
     int n;
     int k;
     int ldy;    // distance of rows of y and the addend, a multiple of 8
     int fixed;  // 1 where no kernel before this one can have written w: it is fetched before they end
-};
-
-/** A row of bytes stands for q scale + shift. */
-struct ByteRow {
-    float scale;
-    float shift;
 };
 
 /** How values become bytes: u = round(x steps) between least and most, q = u + zero. */
@@ -98,12 +123,6 @@ DEVICE int to_byte(const ByteSteps& to, float x) {
     return static_cast<int>(fminf(fmaxf(rintf(x * to.steps), to.least), to.most) + to.zero);
 }
 
-/** A channel of the weight: q scale. */
-struct ByteChannel {
-    float scale;
-    float sum;  // of q scale
-};
-
 /** The same where x and w are bytes with sign. */
 struct ByteProductArgs {
     using Sum = int;
@@ -115,10 +134,10 @@ struct ByteProductArgs {
     const bf16* bias;
     const bf16* addend;
     bf16* y;
-    const ByteRow* rows;          // of x, m
-    const ByteChannel* channels;  // of w, n
+    const RowScale* rows;          // of x, m
+    const ChannelScale* channels;  // of w, n
     signed char* q;  // for GELU_BYTES, y as bytes
-    ByteRow* next;   // for GELU_BYTES, of q, m: there already, and made NaN where y is not finite
+    RowScale* next;   // for GELU_BYTES, of q, m: there already, and made NaN where y is not finite
     int m;
     int n;
     int k;
@@ -133,13 +152,14 @@ struct Float8ProductArgs : ByteProductArgs {
     using Sum = float;
 };
 
-/** What the sums of this lane's bytes stand for. */
-struct ByteScales {
-    ByteRow rows[2];
-    const ByteChannel* channels;
+/** What this lane's sums stand for. */
+struct ProductScales {
+    RowScale rows[2];
+    const ChannelScale* channels;
     int columns;  // of y from the tile's first on
 
-    DEVICE ByteScales(const ByteProductArgs& args, int row0, int column0) {
+    template <class Args>
+    DEVICE ProductScales(const Args& args, int row0, int column0) {
         const int lane_row = row0 + lane_index() / 4;
 #pragma unroll
         for (int half = 0; half < 2; half++) {

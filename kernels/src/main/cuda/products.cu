@@ -13,12 +13,15 @@
 
 #define PRODUCT_WITHOUT_ADDEND(name, blocks, ...)    \
     PRODUCT_KERNEL(name, PLAIN, blocks, __VA_ARGS__) \
-    PRODUCT_KERNEL(name##_gelu, GELU, blocks, __VA_ARGS__)
+    PRODUCT_KERNEL(name##_gelu, GELU, blocks, __VA_ARGS__) \
+    PRODUCT_KERNEL(name##_norm, NORM, blocks, __VA_ARGS__) \
+    PRODUCT_KERNEL(name##_norm_gelu, NORM_GELU, blocks, __VA_ARGS__)
 
 /** Those that training needs beside them. */
 #define PRODUCT_TRAINING(name, blocks, ...)                          \
     PRODUCT_KERNEL(name##_gelu_keep, GELU_KEEP, blocks, __VA_ARGS__) \
-    PRODUCT_KERNEL(name##_gelu_gradient, GELU_GRADIENT, blocks, __VA_ARGS__)
+    PRODUCT_KERNEL(name##_gelu_gradient, GELU_GRADIENT, blocks, __VA_ARGS__) \
+    PRODUCT_KERNEL(name##_gelu_gradient_sums, GELU_GRADIENT_SUMS, blocks, __VA_ARGS__)
 
 #if defined(HOPPER_CODE) || !(defined(__CUDA_ARCH__) || defined(__CUDACC_RTC__))
 // Rows and columns of the tile in the name; t: warpgroups take turns; x: as many boxes of x stay.

@@ -5,10 +5,14 @@
 // Bytes: x is (q scale + shift), a scale and a shift for each row, and w is q scale, a scale for each column of y, see
 //   products_int8.cu. The sums of their products are exact, unless bytes are e4m3: then sums are f32, of which the hardware may keep
 //   fewer bits.
+// Norm: x stands for its layer norm in the same way, q rstd - mean rstd, where w has the norm's scale and the bias its shift, see
+//   layer_norm_scales in norms.cu. Of a row whose mean is large the sums are too, of which the sum of w times the mean is taken: their
+//   rounding, at most |mean| rstd (k / 16 + 3) 2^-23 times the sum of |w|, stays; that of norms as bf16 values, 2^-9 of each, is spared.
 // Accumulation: f32 or s32, along k in ascending order; what follows is computed in f32 and rounded once.
-// Determinism: every element of y is computed by one warpgroup in a fixed order; no atomics.
-// Geometry: product_VARIANT[_add|_gelu]: blocks that stay on their multiprocessor walk over the tiles of y, columns first, so that blocks
-//   that run together share the rows of x in the L2 cache. The last warp is the producer: it keeps STAGES boxes of x and w, 64 wide,
+// Determinism: every element of y is computed by one warpgroup in a fixed order; no atomics. Sums of columns (_gelu_gradient_sums, of the
+//   f32 values before they are rounded) are written for each warp and row of tiles, to be added up in the order of rows.
+// Geometry: product_VARIANT[_add|_gelu|_norm|_norm_gelu]: blocks that stay on their multiprocessor walk over the tiles of y, columns
+//   first, so that blocks that run together share the rows of x in the L2 cache. The last warp is the producer: it keeps STAGES boxes of x and w, 64 wide,
 //   coming by the tensor memory accelerator. The warps before it form warpgroups that consume them. Either all warpgroups
 //   work on one tile, each on its rows (together), or each has tiles of its own, one after another in the order of the boxes
 //   (taking turns): then one's epilogue runs while the other multiplies, which matters where k is small.
@@ -329,10 +333,12 @@ DEVICE void product_epilogue(
             if (KIND == ProductKind::ADD) {
                 low += low_of(words[i]);
                 high += high_of(words[i]);
-            } else if (KIND == ProductKind::GELU_GRADIENT) {
+            } else if (is_gradient(KIND)) {
                 low *= gelu_slope_to_bf16(low_of(words[i]));
                 high *= gelu_slope_to_bf16(high_of(words[i]));
-            } else if (KIND != ProductKind::PLAIN) {
+                sums[at] = low;  // for product_column_sums
+                sums[at + 1] = high;
+            } else if (has_gelu(KIND)) {
                 low = gelu_to_bf16(low);
                 high = gelu_to_bf16(high);
             }
@@ -341,6 +347,32 @@ DEVICE void product_epilogue(
         stmatrix_x4(place, words);
     }
     product_write<Shape::columns>(args, staging, args.y, row0, column0);
+}
+
+/** Writes the sums of this warp's rows of y in a tile, which has zeros beyond the last row. */
+template <class Shape, class Args>
+DEVICE void product_column_sums(const Args& args, const float (&y)[Shape::rows / 64][Shape::columns / 2], int tile_row, int column0) {
+    static_assert(!Shape::together, "each warpgroup has a tile of its own");
+    const i64 row = static_cast<i64>(tile_row / Shape::tile_rows) * 4 + warp_index() % 4;
+    float* const to = args.sums + row * args.n + column0 + lane_index() % 4 * 2;
+#pragma unroll
+    for (int j = 0; j < Shape::columns / 8; j++) {
+        float two[2] = {};
+#pragma unroll
+        for (int i = 0; i < 2; i++) {
+#pragma unroll
+            for (int part = 0; part < Shape::rows / 64; part++) {
+                two[i] += y[part][4 * j + i] + y[part][4 * j + 2 + i];
+            }
+#pragma unroll
+            for (int offset = 4; offset < WARP; offset *= 2) {
+                two[i] += __shfl_xor_sync(ALL_LANES, two[i], offset);
+            }
+        }
+        if (lane_index() < 4 && column0 + j * 8 < args.n) {
+            write(to + j * 8, two);
+        }
+    }
 }
 
 /** Where a warp keeps 16 rows of bytes: rows of 128, swizzled. */
@@ -362,7 +394,7 @@ DEVICE void store_two(void* shared, u32 bytes) {
 template <class Shape>
 DEVICE void product_bytes(
     const ByteProductArgs& args,
-    const ByteScales& scales,
+    const ProductScales& scales,
     const int (&sums)[Shape::columns / 2],
     const u32 (&bias)[Shape::columns / 8],
     unsigned char* staging,
@@ -526,9 +558,9 @@ DEVICE void product_consumer(
 #pragma unroll
         for (int part = 0; part < PARTS; part++) {
             unsigned char* const place = staging + part % Shape::parts * Shape::staged_bytes;
-            if constexpr (Args::BYTES) {
+            if constexpr (Args::BYTES || is_normed(KIND)) {
                 wgmma_hold(sums[part]);  // not before the part before has been written: there are no registers for both
-                const ByteScales scales(args, row0 + part * 64, column0);
+                const ProductScales scales(args, row0 + part * 64, column0);
                 if constexpr (KIND == ProductKind::GELU_BYTES) {
                     product_bytes<Shape>(args, scales, sums[part], bias, place, row0 + part * 64, column0);
                 } else {
@@ -547,6 +579,9 @@ DEVICE void product_consumer(
             } else {
                 product_epilogue<Shape, KIND>(args, sums[part], bias, place, row0 + part * 64, column0);
             }
+        }
+        if constexpr (KIND == ProductKind::GELU_GRADIENT_SUMS) {
+            product_column_sums<Shape>(args, sums, tiles.row(tile), column0);
         }
     }
 }

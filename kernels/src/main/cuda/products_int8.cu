@@ -20,8 +20,8 @@ constexpr int THREADS = 256;
 struct QuantiseArgs {
     const bf16* x;
     signed char* q;
-    ByteRow* rows;
-    ByteRow* next;  // or null: rows of the next layer's bytes, all alike where this layer's are finite
+    RowScale* rows;
+    RowScale* next;  // or null: rows of the next layer's bytes, all alike where this layer's are finite
     i64 m;
     int k;
     int ldq;
@@ -29,7 +29,7 @@ struct QuantiseArgs {
     float parts;    // of the largest value that is a row's own scale
     float scale;    // 0 or 1 / steps
     float offset;
-    ByteRow next_row;
+    RowScale next_row;
 };
 
 /** The bits of |x|, which are in the order of sizes: infinity after all numbers, NaN after infinity. */

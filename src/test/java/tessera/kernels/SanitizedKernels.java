@@ -150,6 +150,9 @@ public final class SanitizedKernels extends KernelParity {
                     .matmul(shape, a, a, new Epilogue(memory.normal(17), memory.normal(17 * 17), Activation.GELU), c);
         });
         layersOnBytes();
+        System.setProperty("tessera.cuda.norms", "own");
+        layersBehindNorms();
+        System.clearProperty("tessera.cuda.norms");
     }
 
     /** On a device of compute capability 9.0; others have none. */

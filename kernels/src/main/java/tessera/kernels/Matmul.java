@@ -2,6 +2,7 @@ package tessera.kernels;
 
 import java.util.Optional;
 import org.jspecify.annotations.Nullable;
+import tessera.kernels.Norms.NormParameters;
 
 /**
  * Matrix products.
@@ -34,6 +35,11 @@ public interface Matmul {
 
     /** Products with GELU before or behind them, as training needs them, on devices that spare passes over memory by them; else empty. */
     default Optional<GeluProducts> geluProducts() {
+        return Optional.empty();
+    }
+
+    /** Linear layers joined with the layer norm before them, for inference, on devices where that is asked for or was measured to be faster; else empty. */
+    default Optional<NormProducts> normProducts() {
         return Optional.empty();
     }
 
@@ -102,8 +108,33 @@ public interface Matmul {
         /** {@code z = x W^T + bias} and {@code y = GELU(z)} for x {@code [m, k]} and W {@code [n, k]}. */
         void forward(LinearShape shape, Buffer x, Buffer weight, @Nullable Buffer bias, Buffer z, Buffer y);
 
-        /** {@code dz = (dY W) GELU'(z)} for dY {@code [m, n]}, the weight {@code [n, k]} of the second layer, and z {@code [m, k]}. */
-        void backward(LinearShape shape, Buffer dy, Buffer weight, Buffer z, Buffer dz);
+        /**
+         * {@code dz = (dY W) GELU'(z)} for dY {@code [m, n]}, the weight {@code [n, k]} of the second layer, and z {@code [m, k]}.
+         *
+         * @param sums where the sums of dz's columns go, {@code [k]}, the gradient of the first layer's bias; or null
+         * @return whether they were written, which is where that takes no pass of its own; else {@link #linearBackward} may do it
+         */
+        boolean backward(LinearShape shape, Buffer dy, Buffer weight, Buffer z, Buffer dz, @Nullable Buffer sums);
+    }
+
+    /**
+     * Linear layers of what a layer norm gives, on bf16 data: {@code y = act(norm(x) W^T + bias)}. The norm's scale lies in the weight,
+     * its shift in the bias, and rows are normed as they leave the product, where that was measured to be faster; else in a pass before
+     * it. Thread-safe.
+     */
+    interface NormProducts {
+        /**
+         * Lays a layer out together with the norm before it; later changes of either do not show. The packed weight is for this
+         * {@link #linear} alone, usable from many threads, and closed by the caller.
+         *
+         * @param weight f32 {@code [n, k]}
+         * @param bias f32 {@code [n]}, or null
+         * @param norm over k, f32
+         */
+        PackedWeight pack(Buffer weight, long n, long k, @Nullable Buffer bias, NormParameters norm);
+
+        /** {@code y = act(norm(x) W^T + bias)} with x bf16 {@code [m, k]} and y bf16 {@code [m, n]}, which must not overlap. */
+        void linear(long m, Buffer x, PackedWeight weight, Activation activation, Buffer y);
     }
 
     /** A linear weight in a device's own layout. */

@@ -45,9 +45,9 @@ final class Attention implements AutoCloseable {
         return proj.forward(mix(x)); // [B, N, D]
     }
 
-    /** {@code residual + attention(x)}. */
-    Tensor addTo(Tensor residual, Tensor x) {
-        return proj.addTo(residual, mix(x)); // [B, N, D]
+    /** {@code x + attention(norm(x))}. */
+    Tensor addTo(LayerNorm norm, Tensor x) {
+        return proj.addTo(x, attend(project(norm, x), null)); // [B, N, D]
     }
 
     /** {@code residual} and the attention of tokens that stand for several each, whose {@link #project} is given. */
@@ -64,15 +64,19 @@ final class Attention implements AutoCloseable {
     }
 
     private Tensor mix(Tensor x) {
-        return attend(project(x), null); // [B, N, D]
+        return attend(qkv().forward(x), null); // [B, N, D]
     }
 
-    /** Queries, keys and values, {@code [B, N, 3 D]}. */
-    Tensor project(Tensor x) {
+    /** Queries, keys and values of {@code norm(x)}, {@code [B, N, 3 D]}. */
+    Tensor project(LayerNorm norm, Tensor x) {
+        return qkv().forward(norm, x);
+    }
+
+    private Linear qkv() {
         Linear fast = packedQkv;
         return fast != null && !tessera.tensor.Autograd.isRecording()
-                ? fast.forward(x)
-                : Linear.of(params, "qkv.weight", weight, bias()).forward(x);
+                ? fast
+                : Linear.of(params, "qkv.weight", weight, bias());
     }
 
     /** @param keyBias {@code [B, N]}, added to the scores of the keys, or null */
@@ -86,12 +90,13 @@ final class Attention implements AutoCloseable {
         return Tensor.concat(0, qBias, kBias == null ? zeros : kBias, vBias);
     }
 
-    void pack(DType dtype) {
+    /** @param norm before the projection */
+    void pack(DType dtype, LayerNorm norm) {
         unpack();
         Tensor bias = tessera.tensor.Autograd.noGrad(this::bias);
         packedBias = bias;
         packedQkv = Linear.of(params, "qkv.weight", weight, bias);
-        packedQkv.pack(dtype);
+        packedQkv.pack(dtype, norm);
         proj.pack(dtype);
     }
 

@@ -64,10 +64,10 @@ public final class Block implements AutoCloseable {
     public TokenGroups forward(TokenGroups tokens, int merged) {
         Tensor x = tokens.x();
         try (Scope scope = Scope.open()) {
-            Tensor qkv = attn.project(norm1.forward(x));
+            Tensor qkv = attn.project(norm1, x);
             TokenGroups mixed = tokens.with(attn.addTo(x, tokens, qkv));
             TokenGroups fewer = merged == 0 ? mixed : mixed.merge(attn.keys(qkv), merged);
-            Tensor y = scope.keep(fc2.addAfterGelu(fc1, fewer.x(), norm2.forward(fewer.x())));
+            Tensor y = scope.keep(fc2.addAfterGelu(fc1, norm2, fewer.x()));
             if (!y.sharesMemory(x)) {
                 x.close();
             }
@@ -84,14 +84,14 @@ public final class Block implements AutoCloseable {
     }
 
     private Tensor compute(Tensor x) {
-        Tensor mixed = attn.addTo(x, norm1.forward(x)); // [B, N, D]
-        return fc2.addAfterGelu(fc1, mixed, norm2.forward(mixed)); // [B, N, D]
+        Tensor mixed = attn.addTo(norm1, x); // [B, N, D]
+        return fc2.addAfterGelu(fc1, norm2, mixed); // [B, N, D]
     }
 
     /** Lays the weights out for inference in a type; later changes of the parameters do not show. */
     public void pack(DType dtype) {
-        attn.pack(dtype);
-        fc1.pack(dtype);
+        attn.pack(dtype, norm1);
+        fc1.pack(dtype, norm2);
         fc2.pack(dtype);
     }
 

@@ -1,5 +1,9 @@
 package tessera.nn;
 
+import java.util.Optional;
+import org.jspecify.annotations.Nullable;
+import tessera.kernels.DType;
+import tessera.tensor.PackedLinear;
 import tessera.tensor.Tensor;
 
 /** Layer normalisation over the last axis, with parameters {@code weight} and {@code bias}. */
@@ -13,6 +17,11 @@ public final class LayerNorm {
         this.weight = params.get("weight", Init.constant(1), width);
         this.bias = params.get("bias", Init.constant(0), width);
         this.eps = eps;
+    }
+
+    /** A linear layer of what this gives, packed with it; empty where that is two passes on the device. */
+    Optional<PackedLinear> pack(Tensor matrix, @Nullable Tensor matrixBias, DType dtype) {
+        return PackedLinear.behindNorm(matrix, matrixBias, weight, bias, eps, dtype);
     }
 
     /** {@code [.., width]} to {@code [.., width]}. */

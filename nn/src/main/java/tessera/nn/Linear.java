@@ -22,6 +22,10 @@ public final class Linear implements AutoCloseable {
     private final @Nullable Int8Layers int8;
     private final boolean inBf16;
     private @Nullable PackedLinear packed;
+    /** In its place, where it takes the norm's input. */
+    private @Nullable PackedLinear joined;
+
+    private @Nullable LayerNorm joinedNorm;
 
     private Linear(Params params, String name, Tensor weight, @Nullable Tensor bias) {
         this.weight = weight;
@@ -83,6 +87,16 @@ public final class Linear implements AutoCloseable {
         return fast != null ? fast.apply(x, Activation.NONE) : slow(x, null);
     }
 
+    /** {@code forward(norm(x))}, as one layer where it is packed with this norm. */
+    public Tensor forward(LayerNorm norm, Tensor x) {
+        PackedLinear one = joined(norm);
+        return one != null ? one.apply(x, Activation.NONE) : forward(norm.forward(x));
+    }
+
+    private @Nullable PackedLinear joined(LayerNorm norm) {
+        return norm != joinedNorm || Autograd.isRecording() ? null : joined;
+    }
+
     /** GELU of {@link #forward}, in one pass where the weight is packed. */
     public Tensor forwardGelu(Tensor x) {
         PackedLinear fast = fast(x);
@@ -110,6 +124,12 @@ public final class Linear implements AutoCloseable {
         }
         Tensor fused = fused(first, x, residual);
         return fused != null ? fused : addTo(residual, first.forwardGelu(x));
+    }
+
+    /** {@code x + forward(gelu(first(norm(x))))}; where the weights are packed the sum is written over {@code x}. */
+    public Tensor addAfterGelu(Linear first, LayerNorm norm, Tensor x) {
+        PackedLinear one = first.joined(norm);
+        return one != null ? addTo(x, one.apply(x, Activation.GELU)) : addAfterGelu(first, x, norm.forward(x));
     }
 
     /** Both layers as one operation, where that is faster in training. */
@@ -157,11 +177,29 @@ public final class Linear implements AutoCloseable {
         });
     }
 
+    /** The same of a layer whose inputs are always what a norm gives: the two become one where the device is faster by that. */
+    public void pack(DType dtype, LayerNorm norm) {
+        close();
+        joined = int8 != null || inBf16
+                ? null
+                : Autograd.noGrad(() -> norm.pack(matrix(), bias, dtype)).orElse(null);
+        if (joined == null) {
+            pack(dtype);
+        } else {
+            joinedNorm = norm;
+        }
+    }
+
     @Override
     public void close() {
         if (packed != null) {
             packed.close();
             packed = null;
+        }
+        if (joined != null) {
+            joined.close();
+            joined = null;
+            joinedNorm = null;
         }
     }
 }

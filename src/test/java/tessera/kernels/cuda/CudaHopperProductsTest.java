@@ -1,9 +1,13 @@
 package tessera.kernels.cuda;
 
+import static java.util.Objects.requireNonNull;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
+import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import java.util.ArrayList;
+import java.util.List;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
@@ -14,6 +18,7 @@ import tessera.Close;
 import tessera.FakeCuda;
 import tessera.kernels.Buffer;
 import tessera.kernels.DType;
+import tessera.kernels.Device;
 import tessera.kernels.Elementwise.UnaryOp;
 import tessera.kernels.Kernels;
 import tessera.kernels.Matmul;
@@ -22,6 +27,10 @@ import tessera.kernels.Matmul.LinearShape;
 import tessera.kernels.Matmul.MatmulShape;
 import tessera.kernels.cpu.Workers;
 import tessera.kernels.cpu.scalar.PlainDevice;
+import tessera.tensor.Mlp;
+import tessera.tensor.Scope;
+import tessera.tensor.Shape;
+import tessera.tensor.Tensor;
 
 /** Products of our own on Hopper's tensor cores against the plain kernels in f64, on the same inputs. */
 @Tag(FakeCuda.TAG)
@@ -117,13 +126,81 @@ class CudaHopperProductsTest extends OnHopper {
         Pair dy = normal(m * k);
         Pair second = normal(k * n);
         Pair before = normal(m * n);
-        products.backward(new LinearShape(m, k, n), dy.there(), second.there(), before.there(), y);
+        products.backward(new LinearShape(m, k, n), dy.there(), second.there(), before.there(), y, null);
         Buffer slope = kept(CPU.allocate(DType.F64, m * n));
         REFERENCE
                 .matmul()
                 .matmul(MatmulShape.of(false, false, m, n, k), dy.here(), second.here(), Epilogue.NONE, slope);
         REFERENCE.elementwise().unaryBackward(UnaryOp.GELU, before.here(), slope, wide);
         Close.relative(values(y), values(wide), TOLERANCE, "gradient");
+    }
+
+    /** The gradient is the same, and its columns are added up where it is asked for: nobody has measured it. */
+    @ParameterizedTest
+    @ValueSource(longs = {1, 127, 300})
+    void sumsOfTheGradientsColumnsMatch(long m) {
+        long n = 200;
+        long k = 136;
+        CudaGeluProducts products = ((CudaMatmul) HopperDevice.get().kernels().matmul()).gelu();
+        Pair dy = normal(m * k);
+        Pair weight = normal(k * n);
+        Pair z = normal(m * n);
+        Buffer alone = result(m * n);
+        Buffer dz = result(m * n);
+        Buffer sums = kept(HopperDevice.get().allocate(DType.F32, n));
+        LinearShape shape = new LinearShape(m, k, n);
+        assertFalse(products.backward(shape, dy.there(), weight.there(), z.there(), alone, sums), "as it is");
+        MatmulShape product = MatmulShape.of(false, false, m, n, k);
+        products.backwardWithSums(product, dy.there(), weight.there(), z.there(), dz, sums);
+        assertArrayEquals(values(alone), values(dz));
+        Buffer slope = kept(CPU.allocate(DType.F64, m * n));
+        Buffer wide = kept(CPU.allocate(DType.F64, m * n));
+        Buffer expected = kept(CPU.allocate(DType.F64, n));
+        REFERENCE.matmul().matmul(product, dy.here(), weight.here(), Epilogue.NONE, slope);
+        REFERENCE.elementwise().unaryBackward(UnaryOp.GELU, z.here(), slope, wide);
+        REFERENCE.elementwise().sum(wide, 1, m, n, 1, expected);
+        // GELU's derivative is fitted to 2^-12; nothing is rounded to bf16 before it is added up.
+        Close.relative(values(sums), values(expected), 1.0 / 2048, "sums of columns");
+        double[] first = values(sums);
+        products.backwardWithSums(product, dy.there(), weight.there(), z.there(), dz, sums);
+        assertArrayEquals(first, values(sums));
+        Buffer narrow = result(n);
+        products.backwardWithSums(product, dy.there(), weight.there(), z.there(), dz, narrow);
+        Close.relative(values(narrow), values(expected), TOLERANCE, "sums in bf16");
+    }
+
+    /** In training where they are asked for: the gradient of the first layer's bias takes no other pass or product. */
+    @Test
+    void trainingTakesTheSumsOfTheGradientsColumns() {
+        List<List<double[]>> gradients = new ArrayList<>();
+        for (Device device : List.of(Device.cpu(), HopperDevice.get())) {
+            boolean gpu = !device.isHost();
+            System.setProperty(CudaHopperProducts.PROPERTY, "own");
+            try (Scope scope = Scope.open()) {
+                Tensor[] in = new Tensor[5];
+                long[][] shapes = {{77, 40}, {88, 40}, {88}, {24, 88}, {24}};
+                for (int i = 0; i < in.length; i++) {
+                    in[i] = Tensor.normal(device, DType.F32, Shape.of(shapes[i]), 1, i, 0, i % 2 == 1 ? .2 : 1);
+                    in[i].requiresGrad(true);
+                }
+                Tensor x = gpu ? in[0].to(DType.BF16) : in[0];
+                Tensor y = Mlp.apply(x, in[1], in[2], in[3], in[4], null);
+                y.backward(
+                        Tensor.normal(device, DType.F32, y.shape(), 1, 9, 0, 1).to(y.dtype()));
+                gradients.add(Stream.of(in)
+                        .map(one -> requireNonNull(one.grad()).toDoubles())
+                        .toList());
+                if (gpu && FakeCuda.present()) {
+                    assertEquals(1, FakeCuda.calls("product_128x128t_gelu_gradient_sums"));
+                    assertEquals(0, FakeCuda.calls("product_128x128t_gelu_gradient"));
+                }
+            } finally {
+                System.clearProperty(CudaHopperProducts.PROPERTY);
+            }
+        }
+        for (int i = 0; i < gradients.getFirst().size(); i++) {
+            Close.relative(gradients.getLast().get(i), gradients.getFirst().get(i), 3e-2, "gradient " + i);
+        }
     }
 
     @Test

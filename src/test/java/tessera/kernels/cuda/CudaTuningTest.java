@@ -33,6 +33,8 @@ import tessera.kernels.Matmul.Activation;
 import tessera.kernels.Matmul.Epilogue;
 import tessera.kernels.Matmul.LinearShape;
 import tessera.kernels.Matmul.MatmulShape;
+import tessera.kernels.Matmul.PackedWeight;
+import tessera.kernels.Norms.NormParameters;
 import tessera.kernels.cpu.Elements;
 
 /** The choice of algorithms by measurement, on a fake cuBLASLt that knows good and bad ones. */
@@ -193,7 +195,7 @@ class CudaTuningTest {
     }
 
     private static CudaProduct.Key key(MatmulShape shape, int epilogue, DType dtype) {
-        return new CudaProduct.Key(shape, dtype, dtype, epilogue, false, false, 256, 256, 256, 256, 256);
+        return new CudaProduct.Key(shape, dtype, dtype, epilogue, false, false, false, 256, 256, 256, 256, 256);
     }
 
     /** On a device that has the instructions for kernels of our own, which are compared with the library and take its place. */
@@ -224,6 +226,67 @@ class CudaTuningTest {
         assertTrue(output.contains("done"), output);
     }
 
+    /** The same of layers behind norms: joined, or a pass and a product. */
+    @Test
+    void layersBehindNormsAreMeasuredToo() throws Exception {
+        String output = ChildJava.run(
+                cache,
+                List.of(
+                        "-Dtessera.cuda.dir=" + System.getProperty("tessera.cuda.dir"),
+                        "-Dtessera.cuda.norms=own",
+                        "-Dtessera.cuda.cache=" + cache),
+                Map.of("TESSERA_FAKE_CAPABILITY", "90"),
+                120,
+                NormsOnHopper.class);
+        assertTrue(output.contains("done"), output);
+    }
+
+    /** A layer behind a norm in a process whose device is a Hopper. */
+    static final class NormsOnHopper {
+        private NormsOnHopper() {}
+
+        /** Runs it before and after the choice. */
+        public static void main(String[] args) {
+            CudaTuningTest test = new CudaTuningTest();
+            long m = 70;
+            long n = 72;
+            long k = 64;
+            Buffer x = test.normal(DType.BF16, m * k);
+            Buffer y = test.normal(DType.BF16, m * n);
+            NormParameters norm = new NormParameters(test.normal(DType.F32, k), test.normal(DType.F32, k), 1e-6);
+            Matmul.NormProducts products = matmul().normProducts().orElseThrow();
+            PackedWeight weight = products.pack(test.normal(DType.F32, n * k), n, k, test.normal(DType.F32, n), norm);
+            products.linear(m, x, weight, Activation.GELU, y);
+            assertEquals(1, FakeCuda.calls("layer_norm_scales_bf16"), "asked for, and nobody has measured it");
+            double[] expected = test.values(y);
+            CudaMatmul matmul = (CudaMatmul) matmul();
+            List<CudaProduct.Key> keys = List.copyOf(matmul.computed());
+            CudaProduct.Key key =
+                    keys.stream().filter(CudaProduct.Key::norm).findFirst().orElseThrow();
+            assertTrue(keys.contains(key.withoutNorm()), "what it is compared with is measured too: " + keys);
+            List<String> report = CudaTuning.products(device(), Duration.ofMinutes(1));
+            assertTrue(report.getLast().contains(" epilogue36+norm "), "first what it is compared with: " + report);
+            for (CudaHopperProducts.Variant variant : CudaHopperProducts.VARIANTS) {
+                assertTrue(
+                        report.getLast().matches(".*: apart [0-9.]+ us.* " + variant.name() + " [0-9].*"),
+                        report.toString());
+            }
+            for (CudaProductTable.Choice choice :
+                    List.of(CudaProductTable.Choice.APART, CudaProductTable.Choice.own("64x64"))) {
+                matmul.choose(key, choice);
+                FakeCuda.reset();
+                products.linear(m, x, weight, Activation.GELU, y);
+                Close.relative(test.values(y), expected, 1.0 / 64, choice.toString());
+                assertEquals(choice.apart() ? 0 : 1, FakeCuda.calls("layer_norm_scales_bf16"), choice.toString());
+                assertEquals(choice.apart() ? 0 : 1, FakeCuda.calls("product_64x64_norm_gelu"), choice.toString());
+                String line = CudaProductTable.line(device(), key, choice, "# remark");
+                CudaTables.write(CudaProductTable.FILE, List.of(line));
+                assertEquals(!choice.apart(), CudaProductTable.read(device()).ownsNorms(), line);
+            }
+            System.out.println("done");
+        }
+    }
+
     /** Products of a training step in a process whose device is a Hopper. */
     static final class TrainingOnHopper {
         private static final int M = 70;
@@ -249,11 +312,36 @@ class CudaTuningTest {
             });
             assertEquals(164, forward.epilogue());
             CudaProduct.Key backward = it.chosen("_gelu_gradient", () -> {
-                products.backward(new LinearShape(M, N, K), it.y, it.w, it.slopes, it.x);
+                products.backward(new LinearShape(M, N, K), it.y, it.w, it.slopes, it.x, null);
                 return it.test.values(it.x);
             });
             assertEquals(192, backward.epilogue());
+            it.sums(products);
             System.out.println("done");
+        }
+
+        /** The gradient's columns are added up in another product until it was measured. */
+        private void sums(Matmul.GeluProducts products) {
+            Buffer sums = test.normal(DType.F32, K);
+            LinearShape shape = new LinearShape(M, N, K);
+            assertFalse(products.backward(shape, y, w, slopes, x, sums), "nobody has measured it");
+            double[] expected = test.values(x);
+            CudaMatmul matmul = (CudaMatmul) matmul();
+            CudaProduct.Key key = matmul.computed().stream()
+                    .filter(CudaProduct.Key::sums)
+                    .findFirst()
+                    .orElseThrow();
+            List<String> report = CudaTuning.products(device(), List.of(key), Duration.ofMinutes(1));
+            assertTrue(
+                    report.getFirst()
+                            .matches(".* epilogue208.addend .*: apart [0-9.]+ us, " + VARIANT + " [0-9.]+ us; .*"),
+                    report.toString());
+            for (CudaProductTable.Choice choice :
+                    List.of(CudaProductTable.Choice.APART, CudaProductTable.Choice.own(VARIANT))) {
+                matmul.choose(key, choice);
+                assertEquals(!choice.apart(), products.backward(shape, y, w, slopes, x, sums), choice.toString());
+                Close.relative(test.values(x), expected, 1.0 / 64, choice.toString());
+            }
         }
 
         /** By our own kernel, where nothing was measured; then as was chosen. Returns the product that was measured. */

@@ -122,7 +122,17 @@ public final class EveryKernel {
         }
         try (Buffer z = device.allocate(DType.BF16, SIDE * SIDE)) {
             products.runKeeping(shape, x, x, null, z, y);
-            products.runGradient(shape, x, x, z, y);
+            products.runGradient(shape, x, x, z, y, null);
+        }
+        try (Buffer scales = device.allocate(DType.F32, 2 * SIDE);
+                Buffer sums = device.allocate(DType.F32, CudaHopperProducts.rowsOfSums(shape) * SIDE)) {
+            products.runGradient(shape, x, x, x, y, sums);
+            new CudaNorms(device).layerNormScales(new RowShape(SIDE, SIDE), x, 1e-6, scales);
+            for (CudaHopperProducts.Variant variant : CudaHopperProducts.VARIANTS) {
+                products.runBehindNorm(variant, shape, x, x, Epilogue.NONE, scales, scales, y);
+                Epilogue gelu = new Epilogue(null, null, Activation.GELU);
+                products.runBehindNorm(variant, shape, x, x, gelu, scales, scales, y);
+            }
         }
     }
 

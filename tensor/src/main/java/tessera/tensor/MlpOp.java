@@ -97,14 +97,25 @@ record MlpOp(boolean residual) implements Op.Differentiable {
         if (residual) {
             d[RESIDUAL] = dy;
         }
-        parameters(context, d, 3, new LinearShape(rows, out, n), dy, context.saved(3));
+        parameters(context, d, 3, new LinearShape(rows, out, n), dy, context.saved(3), null);
         if (!context.needsGradient(0) && !context.needsGradient(1) && !context.needsGradient(2)) {
             return d;
         }
         Tensor dz = Tensor.empty(dy.device(), dy.dtype(), z.shape());
         GeluProducts fused = kernels.matmul().geluProducts().orElse(null);
+        Tensor sums = null;
         if (fused != null) {
-            fused.backward(new LinearShape(rows, out, n), dy.buffer(), second.buffer(), z.buffer(), dz.buffer());
+            Tensor db = context.needsGradient(2)
+                    ? Tensor.empty(dy.device(), context.inputType(2), context.inputShape(2))
+                    : null;
+            boolean summed = fused.backward(
+                    new LinearShape(rows, out, n),
+                    dy.buffer(),
+                    second.buffer(),
+                    z.buffer(),
+                    dz.buffer(),
+                    Op.bufferOrNull(db));
+            sums = summed ? db : null;
         } else {
             Tensor slope = Tensor.empty(dy.device(), dy.dtype(), z.shape());
             MatmulShape shape = MatmulShape.of(false, false, rows, n, out);
@@ -123,16 +134,26 @@ record MlpOp(boolean residual) implements Op.Differentiable {
                             dx.buffer());
             d[0] = dx;
         }
-        parameters(context, d, 1, new LinearShape(rows, n, k), dz, x);
+        parameters(context, d, 1, new LinearShape(rows, n, k), dz, x, sums);
         return d;
     }
 
-    /** Gradients of the weight at an input and of the bias behind it. */
+    /**
+     * Gradients of the weight at an input and of the bias behind it.
+     *
+     * @param sums of the columns of dY, where they are known
+     */
     private static void parameters(
-            Context context, @Nullable Tensor[] d, int weight, LinearShape linear, Tensor dy, Tensor x) {
+            Context context,
+            @Nullable Tensor[] d,
+            int weight,
+            LinearShape linear,
+            Tensor dy,
+            Tensor x,
+            @Nullable Tensor sums) {
         DType type = context.inputType(weight);
         Tensor dw = context.needsGradient(weight) ? Tensor.empty(dy.device(), type, context.inputShape(weight)) : null;
-        Tensor db = context.needsGradient(weight + 1)
+        Tensor db = sums == null && context.needsGradient(weight + 1)
                 ? Tensor.empty(dy.device(), type, context.inputShape(weight + 1))
                 : null;
         Kernels kernels = dy.kernels();
@@ -144,7 +165,7 @@ record MlpOp(boolean residual) implements Op.Differentiable {
             kernels.elementwise().sum(dy.buffer(), 1, linear.m(), linear.n(), 1, db.buffer());
         }
         d[weight] = dw;
-        d[weight + 1] = db;
+        d[weight + 1] = sums == null ? db : sums;
     }
 
     @Override

@@ -12,8 +12,10 @@ import tessera.kernels.Int8Kernels;
 import tessera.kernels.Int8Kernels.InputRange;
 import tessera.kernels.Matmul.Activation;
 import tessera.kernels.Matmul.Epilogue;
+import tessera.kernels.Matmul.NormProducts;
 import tessera.kernels.Matmul.PackedWeight;
 import tessera.kernels.NarrowKernels;
+import tessera.kernels.Norms.NormParameters;
 
 /**
  * A linear layer whose weight is laid out for the device's fastest matmul; for inference only.
@@ -27,6 +29,9 @@ public final class PackedLinear implements AutoCloseable {
     private final boolean ownBias;
     /** What rounds the factors of f32 data, or null for a weight of {@link #dtype}. */
     private final @Nullable NarrowKernels narrow;
+
+    /** What joins the layer with a norm before it, or null for a layer alone. */
+    private final @Nullable NormProducts norms;
 
     private final Device device;
 
@@ -43,7 +48,7 @@ public final class PackedLinear implements AutoCloseable {
      * @param dtype what the layer computes in, that of its inputs and outputs: f32, or on a GPU bf16
      */
     public PackedLinear(Tensor weight, @Nullable Tensor bias, DType dtype) {
-        this(weight, bias, dtype, null, weight.kernels().matmul()::pack);
+        this(weight, bias, dtype, null, null, weight.kernels().matmul()::pack);
     }
 
     /**
@@ -61,7 +66,7 @@ public final class PackedLinear implements AutoCloseable {
                         () -> new IllegalArgumentException(
                                 "int8: the device " + weight.device()
                                         + " multiplies no bytes faster than floats; compute in f32, or on an x86 CPU with AVX2, VNNI or AMX"));
-        return new PackedLinear(weight, bias, int8.data(), int8, (w, n, k) -> int8.pack(w, n, k, input));
+        return new PackedLinear(weight, bias, int8.data(), int8, null, (w, n, k) -> int8.pack(w, n, k, input));
     }
 
     /**
@@ -74,7 +79,33 @@ public final class PackedLinear implements AutoCloseable {
      */
     public static PackedLinear bf16(Tensor weight, @Nullable Tensor bias) {
         Bf16Kernels bf16 = Op.bf16("linear", weight);
-        return new PackedLinear(weight, bias, DType.F32, bf16, bf16::pack);
+        return new PackedLinear(weight, bias, DType.F32, bf16, null, bf16::pack);
+    }
+
+    /**
+     * Packs a layer together with the layer norm before it, whose input it then takes, where the device spares a pass over memory by that
+     * and is asked to or was measured to; see {@link NormProducts}. It is for {@link #apply} alone, and refers to none of these.
+     *
+     * @param weight {@code [out, in]}
+     * @param bias {@code [out]}, or null
+     * @param normWeight {@code [in]}
+     * @param normBias {@code [in]}
+     * @param dtype what the layer computes in, that of its inputs and outputs
+     */
+    public static Optional<PackedLinear> behindNorm(
+            Tensor weight, @Nullable Tensor bias, Tensor normWeight, Tensor normBias, double eps, DType dtype) {
+        NormProducts norms =
+                dtype == DType.BF16 ? weight.kernels().matmul().normProducts().orElse(null) : null;
+        if (norms == null) {
+            return Optional.empty();
+        }
+        try (Scope scope = Scope.open()) {
+            Buffer shift = bias == null ? null : Op.buffer(bias.to(DType.F32));
+            NormParameters norm =
+                    new NormParameters(Op.buffer(normWeight.to(DType.F32)), Op.buffer(normBias.to(DType.F32)), eps);
+            return Optional.of(
+                    new PackedLinear(weight, null, dtype, null, norms, (w, n, k) -> norms.pack(w, n, k, shift, norm)));
+        }
     }
 
     private interface Packing {
@@ -82,9 +113,15 @@ public final class PackedLinear implements AutoCloseable {
     }
 
     private PackedLinear(
-            Tensor weight, @Nullable Tensor bias, DType dtype, @Nullable NarrowKernels narrow, Packing packing) {
+            Tensor weight,
+            @Nullable Tensor bias,
+            DType dtype,
+            @Nullable NarrowKernels narrow,
+            @Nullable NormProducts norms,
+            Packing packing) {
         this.dtype = dtype;
         this.narrow = narrow;
+        this.norms = norms;
         this.device = weight.device();
         try (Scope scope = Scope.open()) {
             this.ownBias = bias != null && bias.dtype() != dtype;
@@ -92,7 +129,7 @@ public final class PackedLinear implements AutoCloseable {
                     bias != null && ownBias ? Scope.outside(() -> bias.detach().to(dtype)) : bias;
             this.bias = kept;
             try {
-                DType packed = narrow == null ? dtype : DType.F32;
+                DType packed = narrow == null && norms == null ? dtype : DType.F32;
                 this.weight = packing.pack(Op.buffer(weight.to(packed)), weight.size(0), weight.size(1));
             } catch (RuntimeException | Error e) {
                 if (kept != null && ownBias) {
@@ -154,7 +191,11 @@ public final class PackedLinear implements AutoCloseable {
                 () -> "the packed weight takes " + dtype + "[.., " + weight.k() + "] but x is " + x.describe());
         Epilogue epilogue = new Epilogue(Op.bufferOrNull(bias), Op.bufferOrNull(addend), activation);
         long rows = x.shape().rows();
-        if (narrow == null) {
+        if (norms != null) {
+            Op.check(
+                    addend == null, "linear", () -> "a layer that was packed with a norm adds to no sum; add it after");
+            norms.linear(rows, x.buffer(), weight, activation, y.buffer());
+        } else if (narrow == null) {
             x.kernels().matmul().linear(rows, x.buffer(), weight, epilogue, y.buffer());
         } else {
             narrow(narrow).linear(rows, x.buffer(), weight, epilogue, y.buffer());

@@ -6,7 +6,7 @@
  * <p>This is version 2. Clips of version 1 had 2 objects of each kind in a target domain and 8 in homes, the same for every seed and
  * split; their sensors erred alike in every domain, at rest and in motion; their frames were sharp; squeezing a sponge
  * and lifting a hammer were among the unlabelled classes. Runs note the version and the seed, and are not
- * resumed on clips of another one. The student that comes with Tessera was trained on version 1.
+ * resumed on clips of another one. The student that comes with Tessera was trained on version 2.
  *
  * <p>Novel classes are made of known parts. Of the 16 test classes 4 recombine a verb and a noun of the labelled source classes; 9 more
  * have a verb or noun that unlabelled target clips alone show; 3 have one that no clip of training is about (squeeze bottle, turn hammer,

@@ -1,6 +1,7 @@
 package tessera.jmh.gpu;
 
 import tessera.kernels.Buffer;
+import tessera.kernels.DType;
 import tessera.kernels.Elementwise.UnaryOp;
 import tessera.kernels.Matmul.Activation;
 import tessera.kernels.Matmul.Batch;
@@ -8,7 +9,10 @@ import tessera.kernels.Matmul.Epilogue;
 import tessera.kernels.Matmul.GeluProducts;
 import tessera.kernels.Matmul.LinearShape;
 import tessera.kernels.Matmul.MatmulShape;
+import tessera.kernels.Matmul.NormProducts;
 import tessera.kernels.Matmul.PackedWeight;
+import tessera.kernels.Norms.NormParameters;
+import tessera.kernels.Norms.RowShape;
 
 /** Matrix products of a block. */
 final class MatmulCases extends FamilyCases {
@@ -33,7 +37,10 @@ final class MatmulCases extends FamilyCases {
         residual("linear of another residual, fc2 in training", visible, 4 * d, d);
         parameters("gradients of weight and bias, fc1", visible, d, 4 * d);
         keepingGelu("linear with GELU in training, fc1", visible, d, 4 * d);
-        geluGradient("product of gradients with GELU's, dX of fc2", visible, 4 * d, d);
+        geluGradient("product of gradients with GELU's, dX of fc2", visible, 4 * d, d, false);
+        geluGradient("product of gradients with GELU's and sums of columns, dX of fc2", visible, 4 * d, d, true);
+        behindNorm("linear behind a layer norm, qkv", visible, d, 3 * d, Activation.NONE);
+        behindNorm("linear with GELU behind a layer norm, fc1", visible, d, 4 * d, Activation.GELU);
         batch("batch of products, Q K^T of all heads", visible, d / heads);
         pack("packing of a weight, with one row through it, fc1", d, 4 * d);
     }
@@ -147,7 +154,8 @@ final class MatmulCases extends FamilyCases {
                 });
     }
 
-    private void geluGradient(String name, int rows, int in, int out) {
+    /** @param summed whether the sums of the result's columns are computed too */
+    private void geluGradient(String name, int rows, int in, int out, boolean summed) {
         multiplies(
                 "matmul.geluProducts",
                 name,
@@ -160,14 +168,56 @@ final class MatmulCases extends FamilyCases {
                     Buffer weight = inputs.normal((long) in * out, .05);
                     Buffer z = inputs.normal(m * in);
                     Buffer dz = inputs.output(m * in);
+                    Buffer sums = summed ? inputs.masterOutput(in) : null;
                     GeluProducts fused = kernels.matmul().geluProducts().orElse(null);
                     if (fused != null) {
-                        return () -> fused.backward(new LinearShape(m, out, in), dy, weight, z, dz);
+                        return () -> {
+                            boolean written = fused.backward(new LinearShape(m, out, in), dy, weight, z, dz, sums);
+                            if (sums != null && !written) {
+                                kernels.elementwise().sum(dz, 1, m, in, 1, sums);
+                            }
+                        };
                     }
                     return () -> {
                         MatmulShape shape = MatmulShape.of(false, false, m, in, out);
                         kernels.matmul().matmul(shape, dy, weight, Epilogue.NONE, dz);
                         kernels.elementwise().unaryBackward(UnaryOp.GELU, z, dz, dz);
+                        if (sums != null) {
+                            kernels.elementwise().sum(dz, 1, m, in, 1, sums);
+                        }
+                    };
+                });
+    }
+
+    /** The norm as the product is written where that is asked for or was measured to be faster. */
+    private void behindNorm(String name, int rows, int in, int out, Activation activation) {
+        multiplies(
+                "matmul.normProducts",
+                name,
+                batched(rows) + ", " + in + " to " + out,
+                (b, s) -> (b * rows * (in + (double) out) + (double) in * out) * s,
+                (b, s) -> 2 * b * rows * in * out,
+                (kernels, inputs, b) -> {
+                    long m = b * rows;
+                    Buffer x = inputs.normal(m * in);
+                    Buffer weight = inputs.master((long) out * in);
+                    Buffer bias = inputs.master(out);
+                    NormParameters norm = new NormParameters(inputs.master(in), inputs.master(in), 1e-6);
+                    Buffer y = inputs.output(m * out);
+                    NormProducts joined = kernels.matmul().normProducts().orElse(null);
+                    if (joined != null && x.dtype() == DType.BF16) {
+                        PackedWeight packed = inputs.keep(joined.pack(weight, out, in, bias, norm));
+                        return () -> joined.linear(m, x, packed, activation, y);
+                    }
+                    Buffer narrow = inputs.normal((long) out * in);
+                    Buffer narrowBias = inputs.normal(out);
+                    kernels.elementwise().cast(weight, narrow);
+                    kernels.elementwise().cast(bias, narrowBias);
+                    PackedWeight packed = inputs.keep(kernels.matmul().pack(narrow, out, in));
+                    Buffer normed = inputs.normal(m * in);
+                    return () -> {
+                        kernels.norms().layerNorm(new RowShape(m, in), x, norm, normed, null);
+                        kernels.matmul().linear(m, normed, packed, new Epilogue(narrowBias, null, activation), y);
                     };
                 });
     }

@@ -32,6 +32,9 @@ final class Tuning {
     /** The same with bytes that are floats. */
     static final String ON_FLOATS8 = "layers on e4m3";
 
+    /** Property that joins linear layers with the norms before them, on devices that have the kernels. */
+    private static final String NORMS = "tessera.cuda.norms";
+
     private static final String WITH_BYTES = "sm_90";
 
     /** Settings beside the usual ones, by a name for each. */
@@ -58,6 +61,7 @@ final class Tuning {
         settings.put("both", Map.of("tessera.cuda.pdl", "true", "tessera.cuda.products", "own"));
         settings.put("attention of our own", Map.of("tessera.cuda.attention", "own"));
         settings.put("attention by cuDNN", Map.of("tessera.cuda.attention", "cudnn"));
+        settings.put("norms in products", Map.of(NORMS, "own"));
         settings.put(ON_BYTES, Map.of(ModelBenchmark.BYTES, "own"));
         settings.put(ON_FLOATS8, Map.of(ModelBenchmark.BYTES, "e4m3"));
         return settings;
@@ -88,7 +92,9 @@ final class Tuning {
     /** Chooses the algorithms of products. */
     void products(Deadline deadline) {
         List<String> lines = new ArrayList<>();
-        int code = Sections.run(Sections.child("products-here", device, Map.of(), more), deadline, line -> {
+        // With layers behind norms, which are measured beside the two apart.
+        List<String> child = Sections.child("products-here", device, Map.of(NORMS, "own"), more);
+        int code = Sections.run(child, deadline, line -> {
             lines.add(line);
             out.println("  " + line);
         });

@@ -91,12 +91,13 @@ public final class CudaDevice extends Device {
 
     private static Kernels kernels(CudaDevice device) {
         CudaElementwise elementwise = new CudaElementwise(device);
+        CudaNorms norms = new CudaNorms(device);
         CudaTokens tokens = new CudaTokens(device, elementwise);
         CudaLosses losses = new CudaLosses(device);
         return new Kernels(
                 elementwise,
-                new CudaMatmul(device, elementwise),
-                new CudaNorms(device),
+                new CudaMatmul(device, elementwise, norms),
+                norms,
                 new CudaAttention(device),
                 new CudaPatches(device, tokens, losses),
                 tokens,

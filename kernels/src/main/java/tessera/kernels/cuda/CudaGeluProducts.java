@@ -2,6 +2,7 @@ package tessera.kernels.cuda;
 
 import org.jspecify.annotations.Nullable;
 import tessera.kernels.Buffer;
+import tessera.kernels.DType;
 import tessera.kernels.Elementwise.UnaryOp;
 import tessera.kernels.Matmul.Activation;
 import tessera.kernels.Matmul.Epilogue;
@@ -15,11 +16,13 @@ import tessera.natives.cuda.CublasLt;
  * Thread-safe.
  */
 final class CudaGeluProducts implements GeluProducts {
+    private final CudaDevice device;
     private final CudaMatmul matmul;
     private final CudaHopperProducts hopper;
     private final CudaElementwise elementwise;
 
-    CudaGeluProducts(CudaMatmul matmul, CudaHopperProducts hopper, CudaElementwise elementwise) {
+    CudaGeluProducts(CudaDevice device, CudaMatmul matmul, CudaHopperProducts hopper, CudaElementwise elementwise) {
+        this.device = device;
         this.matmul = matmul;
         this.hopper = hopper;
         this.elementwise = elementwise;
@@ -46,16 +49,35 @@ final class CudaGeluProducts implements GeluProducts {
     }
 
     @Override
-    public void backward(LinearShape linear, Buffer dy, Buffer weight, Buffer z, Buffer dz) {
+    public boolean backward(LinearShape linear, Buffer dy, Buffer weight, Buffer z, Buffer dz, @Nullable Buffer sums) {
         MatmulShape shape = MatmulShape.of(false, false, linear.m(), linear.k(), linear.n());
         // Rows of the weight are read in pieces too: as able() asks of a transposed one with as many columns.
         MatmulShape rows = MatmulShape.of(false, true, linear.m(), linear.k(), linear.n());
         Epilogue epilogue = new Epilogue(null, z, Activation.NONE);
-        if (CudaHopperProducts.able(rows, dy, weight, epilogue, dz)
-                && matmul.own(matmul.key(shape, CublasLt.EPILOGUE_DGELU, dy, weight, epilogue, dz)) != null) {
-            hopper.runGradient(shape, dy, weight, z, dz);
+        if (!CudaHopperProducts.able(rows, dy, weight, epilogue, dz)) {
+            backwardApart(shape, dy, weight, z, dz);
+            return false;
+        }
+        Epilogue with = new Epilogue(sums, z, Activation.NONE);
+        if (sums != null
+                && matmul.own(matmul.key(shape, CublasLt.EPILOGUE_DGELU_BGRAD, dy, weight, with, dz)) != null) {
+            backwardWithSums(shape, dy, weight, z, dz, sums);
+            return true;
+        }
+        if (matmul.own(matmul.key(shape, CublasLt.EPILOGUE_DGELU, dy, weight, epilogue, dz)) != null) {
+            hopper.runGradient(shape, dy, weight, z, dz, null);
         } else {
             backwardApart(shape, dy, weight, z, dz);
+        }
+        return false;
+    }
+
+    /** The backward pass and the sums of dz's columns, of what {@link CudaHopperProducts#able} accepts: what each warp has seen is added up. */
+    void backwardWithSums(MatmulShape shape, Buffer dy, Buffer weight, Buffer z, Buffer dz, Buffer sums) {
+        long rows = CudaHopperProducts.rowsOfSums(shape);
+        try (Buffer parts = device.allocate(DType.F32, rows * shape.n())) {
+            hopper.runGradient(shape, dy, weight, z, dz, parts);
+            elementwise.sum(parts, 1, rows, shape.n(), 1, sums);
         }
     }
 

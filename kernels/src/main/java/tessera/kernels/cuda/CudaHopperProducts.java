@@ -125,8 +125,13 @@ final class CudaHopperProducts {
      * of ours.
      */
     Optional<Variant> choice(CudaProduct.Key key) {
+        if (key.norm()) {
+            return CudaNormProducts.wanted() ? Optional.of(variant(key.shape())) : Optional.empty();
+        }
         String wanted = System.getProperty(PROPERTY, "");
-        boolean faster = key.gelu() || key.shape().k() <= (key.addend() ? SMALL_K_WITH_ADDEND : SMALL_K);
+        // Sums of columns come from another product else, and nobody has measured what is faster.
+        boolean faster =
+                !key.sums() && (key.gelu() || key.shape().k() <= (key.addend() ? SMALL_K_WITH_ADDEND : SMALL_K));
         if (!wanted.equals("own") && (wanted.equals("library") || !faster)) {
             return Optional.empty();
         }
@@ -186,21 +191,55 @@ final class CudaHopperProducts {
         String kind = epilogue.activation() == Activation.GELU ? "_gelu" : epilogue.addend() != null ? "_add" : "";
         CudaLaunch launch =
                 begin(variant, kind, shape, a).matrix(b, shape.n(), shape.k(), shape.ldb(), variant.columns);
-        enqueue(launch.buffers(epilogue.bias(), epilogue.addend(), c, null), variant, shape, fixed);
+        launch.buffers(epilogue.bias(), epilogue.addend(), c, null).buffers(null, null, null);
+        enqueue(launch, variant, shape, fixed);
+    }
+
+    /**
+     * {@code y = act(norm(x) W^T + bias)} for x before a norm whose scale is in the weight and whose shift is in the bias, of what
+     * {@link #able} accepts, without gaps.
+     *
+     * @param rows f32 {@code [m, 2]}, see layer_norm_scales
+     * @param channels f32 {@code [n, 2]}: 1 and the sum of the weight's row
+     */
+    void runBehindNorm(
+            Variant variant,
+            MatmulShape shape,
+            Buffer x,
+            Buffer weight,
+            Epilogue epilogue,
+            Buffer rows,
+            Buffer channels,
+            Buffer y) {
+        String kind = epilogue.activation() == Activation.GELU ? "_norm_gelu" : "_norm";
+        CudaLaunch launch =
+                begin(variant, kind, shape, x).matrix(weight, shape.n(), shape.k(), shape.ldb(), variant.columns);
+        launch.buffers(epilogue.bias(), null, y, null).buffers(rows, channels, null);
+        enqueue(launch, variant, shape, true);
     }
 
     /** {@code z = x W^T + bias} and {@code y = GELU(z)} of what {@link #able} accepts, without gaps. */
     void runKeeping(MatmulShape shape, Buffer x, Buffer weight, @Nullable Buffer bias, Buffer z, Buffer y) {
         CudaLaunch launch = begin(FOR_TRAINING, "_gelu_keep", shape, x)
                 .matrix(weight, shape.n(), shape.k(), shape.ldb(), FOR_TRAINING.columns);
-        enqueue(launch.buffers(bias, null, y, z), FOR_TRAINING, shape, false);
+        enqueue(launch.buffers(bias, null, y, z).buffers(null, null, null), FOR_TRAINING, shape, false);
     }
 
-    /** {@code dz = (dY W) GELU'(z)} for {@code dY [m, k]}, {@code W [k, n]} and {@code z [m, n]}, without gaps. */
-    void runGradient(MatmulShape shape, Buffer dy, Buffer weight, Buffer z, Buffer dz) {
-        CudaLaunch launch = begin(FOR_TRAINING, "_gelu_gradient", shape, dy)
-                .matrix(weight, shape.k(), shape.n(), shape.ldb(), DEPTH);
-        enqueue(launch.buffers(null, z, dz, null), FOR_TRAINING, shape, false);
+    /** Rows of parts of sums of columns: those of four warps for each row of tiles. */
+    static long rowsOfSums(MatmulShape shape) {
+        return 4 * Math.ceilDiv(shape.m(), FOR_TRAINING.tileRows());
+    }
+
+    /**
+     * {@code dz = (dY W) GELU'(z)} for {@code dY [m, k]}, {@code W [k, n]} and {@code z [m, n]}, without gaps.
+     *
+     * @param sums f32 {@code [rowsOfSums, n]}, which add up to the sums of dz's columns; or null
+     */
+    void runGradient(MatmulShape shape, Buffer dy, Buffer weight, Buffer z, Buffer dz, @Nullable Buffer sums) {
+        String kind = sums == null ? "_gelu_gradient" : "_gelu_gradient_sums";
+        CudaLaunch launch =
+                begin(FOR_TRAINING, kind, shape, dy).matrix(weight, shape.k(), shape.n(), shape.ldb(), DEPTH);
+        enqueue(launch.buffers(null, z, dz, null).buffers(null, null, sums), FOR_TRAINING, shape, false);
     }
 
     // In the order of struct ProductArgs.

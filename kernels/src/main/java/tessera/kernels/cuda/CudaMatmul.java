@@ -45,17 +45,19 @@ final class CudaMatmul implements Matmul {
 
     private final CudaHopperProducts hopper;
     private final CudaGeluProducts geluProducts;
+    private final CudaNormProducts normProducts;
     private final CudaBatchedProducts batches;
     private final CudaPlainProducts plain;
     private final CudaElementwise elementwise;
     private long handle;
     private @Nullable CudaProductTable table;
 
-    CudaMatmul(CudaDevice device, CudaElementwise elementwise) {
+    CudaMatmul(CudaDevice device, CudaElementwise elementwise, CudaNorms norms) {
         this.device = device;
         this.elementwise = elementwise;
         this.hopper = new CudaHopperProducts(device);
-        this.geluProducts = new CudaGeluProducts(this, hopper, elementwise);
+        this.geluProducts = new CudaGeluProducts(device, this, hopper, elementwise);
+        this.normProducts = new CudaNormProducts(device, this, hopper, elementwise, norms);
         this.batches = new CudaBatchedProducts(device);
         this.plain = new CudaPlainProducts(device);
     }
@@ -210,6 +212,7 @@ final class CudaMatmul implements Matmul {
                 c.dtype(),
                 kind,
                 addend != null,
+                false,
                 device.tf32(),
                 alignment(a),
                 alignment(b),
@@ -279,6 +282,16 @@ final class CudaMatmul implements Matmul {
         return hopper.available() ? Optional.of(geluProducts) : Optional.empty();
     }
 
+    @Override
+    public Optional<NormProducts> normProducts() {
+        return normProducts.available() ? Optional.of(normProducts) : Optional.empty();
+    }
+
+    /** Whether a layer with the norm before it was measured to be faster in one kernel, whatever its shape. */
+    boolean knowsNorms() {
+        return table().ownsNorms();
+    }
+
     /** A copy as it is: the library reads every layout at full speed. */
     private record Weight(long n, long k, Buffer copy) implements PackedWeight {
         @Override
@@ -334,7 +347,10 @@ final class CudaMatmul implements Matmul {
     /** What this process has computed so far by the library, or could have by our own kernels too. */
     Set<CudaProduct.Key> computed() {
         Set<CudaProduct.Key> keys = new HashSet<>(products.keySet());
-        keys.addAll(owns.keySet());
+        for (CudaProduct.Key key : owns.keySet()) {
+            keys.add(key);
+            keys.add(key.withoutNorm()); // with which one that has a norm is compared
+        }
         return keys;
     }
 
@@ -346,12 +362,16 @@ final class CudaMatmul implements Matmul {
         return geluProducts;
     }
 
+    CudaNormProducts norm() {
+        return normProducts;
+    }
+
     /** From now on computes a product as was found to be the fastest; what is recorded already stays as it is. */
     void choose(CudaProduct.Key key, CudaProductTable.Choice choice) {
-        if (owns.containsKey(key)) {
+        if (owns.containsKey(key) || choice.own() != null) {
             owns.put(key, own(key, choice));
         }
-        if (choice.own() != null || key.gelu()) {
+        if (choice.own() != null || key.gelu() || key.norm()) {
             return;
         }
         if (choice.apart()) {

@@ -40,6 +40,7 @@ final class CudaNorms implements Norms {
     private final CudaVariants[] forward = new CudaVariants[CAPACITIES.length];
     private final CudaVariants[] backward = new CudaVariants[CAPACITIES.length];
     private final CudaFunction total;
+    private final CudaFunction scales;
     private final CudaVariants longForward;
     private final CudaVariants longBackward;
     private final CudaVariants columns;
@@ -58,6 +59,7 @@ final class CudaNorms implements Norms {
             backward[i] = module.variants("layer_norm_backward_" + CAPACITIES[i]);
         }
         this.total = module.function("layer_norm_total");
+        this.scales = module.function("layer_norm_scales_bf16");
         this.longForward = module.variants("layer_norm_long");
         this.longBackward = module.variants("layer_norm_backward_long");
         this.columns = module.variants("layer_norm_columns");
@@ -88,6 +90,21 @@ final class CudaNorms implements Norms {
                 .i32(Math.toIntExact(cols))
                 .f32(parameters.eps())
                 .launch(blocks, inRegisters ? WARPS * WARP : LONG_THREADS, 0);
+    }
+
+    /**
+     * What rows become a layer norm by, but for its weights: their values times the first plus the second.
+     *
+     * @param x bf16
+     * @param y f32 {@code [rows, 2]}: rstd and -mean rstd
+     */
+    void layerNormScales(RowShape shape, Buffer x, double eps, Buffer y) {
+        scales.begin()
+                .buffers(x, y)
+                .i64(shape.rows())
+                .i32(Math.toIntExact(shape.cols()))
+                .f32(eps)
+                .launch(Math.ceilDiv(shape.rows(), WARPS), WARPS * WARP, 0);
     }
 
     private long forwardBlocks(DType dtype, long rows, int capacity) {

@@ -42,6 +42,9 @@ final class CudaProduct {
     /** What stands for a bias whose alignment alone matters. */
     private static final long SOME_ADDRESS = 1L << 40;
 
+    /** In the words of a product with a layer norm before it. */
+    static final String NORM = "+norm";
+
     private final CudaDevice device;
     private final Key key;
     private final long beta;
@@ -56,6 +59,7 @@ final class CudaProduct {
      * The row-major product C = op(A) op(B), plus what the epilogue adds and an addend laid out as C.
      *
      * @param epilogue of {@link CublasLt}, whose GELU stands for the exact one
+     * @param norm whether A is before a layer norm, whose scale is in B, and is normed as it leaves the product
      * @param alignmentA of A's address in bytes, at most {@link #LARGEST_ALIGNMENT}
      * @param alignmentAddend that of C where there is no addend
      */
@@ -65,6 +69,7 @@ final class CudaProduct {
             DType out,
             int epilogue,
             boolean addend,
+            boolean norm,
             boolean tf32,
             int alignmentA,
             int alignmentB,
@@ -83,7 +88,38 @@ final class CudaProduct {
 
         /** Whether the derivative of GELU follows, of what is the addend elsewhere. */
         boolean gradient() {
-            return epilogue == CublasLt.EPILOGUE_DGELU;
+            return epilogue == CublasLt.EPILOGUE_DGELU || sums();
+        }
+
+        /** Whether the sums of the columns of that are written too. */
+        boolean sums() {
+            return epilogue == CublasLt.EPILOGUE_DGELU_BGRAD;
+        }
+
+        /** The same with a layer norm before it. */
+        Key behindNorm() {
+            return with(true);
+        }
+
+        /** The product alone of one that has a norm before it. */
+        Key withoutNorm() {
+            return with(false);
+        }
+
+        private Key with(boolean itsNorm) {
+            return new Key(
+                    shape,
+                    in,
+                    out,
+                    epilogue,
+                    addend,
+                    itsNorm,
+                    tf32,
+                    alignmentA,
+                    alignmentB,
+                    alignmentAddend,
+                    alignmentC,
+                    alignmentBias);
         }
 
         /** The key as words of a table. */
@@ -95,7 +131,8 @@ final class CudaProduct {
                             (shape.transposeA() ? "T" : "N") + (shape.transposeB() ? "T" : "N"),
                             shape.m() + "," + shape.n() + "," + shape.k(),
                             shape.lda() + "," + shape.ldb() + "," + shape.ldc(),
-                            "epilogue" + epilogue + (addend ? "+addend" : "") + (tf32 ? "+tf32" : ""),
+                            "epilogue" + epilogue + (addend ? "+addend" : "") + (norm ? NORM : "")
+                                    + (tf32 ? "+tf32" : ""),
                             alignmentA + "," + alignmentB + "," + alignmentAddend + "," + alignmentC + ","
                                     + alignmentBias));
         }

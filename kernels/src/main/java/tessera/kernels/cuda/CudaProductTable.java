@@ -92,6 +92,13 @@ final class CudaProductTable {
         return known == null ? Choice.UNKNOWN : known;
     }
 
+    /** Whether a kernel of ours is the fastest for any layer with the norm before it. */
+    boolean ownsNorms() {
+        return choices.entrySet().stream()
+                .anyMatch(line -> line.getKey().contains(CudaProduct.NORM)
+                        && line.getValue().own() != null);
+    }
+
     /** What the lines for a product on a device begin with. */
     static String begin(CudaDevice device, CudaProduct.Key key) {
         return prefix(device) + key.words() + " ";

@@ -18,7 +18,10 @@ import tessera.kernels.Event;
 import tessera.kernels.Graph;
 import tessera.kernels.Matmul.Activation;
 import tessera.kernels.Matmul.Epilogue;
+import tessera.kernels.Matmul.LinearShape;
 import tessera.kernels.Matmul.MatmulShape;
+import tessera.kernels.Matmul.PackedWeight;
+import tessera.kernels.Norms.NormParameters;
 import tessera.kernels.RandomOps.RandomStream;
 import tessera.kernels.cpu.Elements;
 import tessera.natives.cuda.CublasLt;
@@ -78,7 +81,8 @@ public final class CudaTuning {
         List<CudaProduct.Key> keys = new ArrayList<>(some);
         keys.sort(Comparator.comparingDouble(CudaTuning::operations).reversed().thenComparing(CudaProduct.Key::words));
         // What is compared with another product must find that at its best.
-        keys.sort(Comparator.comparingInt(key -> key.gelu() ? 2 : key.epilogue() == CublasLt.EPILOGUE_BGRADB ? 1 : 0));
+        keys.sort(Comparator.comparingInt(key ->
+                key.norm() || key.sums() ? 3 : key.gelu() ? 2 : key.epilogue() == CublasLt.EPILOGUE_BGRADB ? 1 : 0));
         List<String> table = new ArrayList<>(table());
         List<String> report = new ArrayList<>();
         for (CudaProduct.Key key : keys) {
@@ -118,7 +122,7 @@ public final class CudaTuning {
     private String one(CudaProduct.Key key, List<String> table) {
         try (Trial trial = new Trial(key)) {
             Best best = new Best();
-            if (key.keeping() || key.gradient()) {
+            if (key.norm() || key.keeping() || key.gradient()) {
                 best.consider("apart", trial.library(), CudaProductTable.Choice.APART);
             } else if (key.gelu()) {
                 best.consider("library", trial.library(), CudaProductTable.Choice.LIBRARY);
@@ -191,6 +195,9 @@ public final class CudaTuning {
 
         private final Buffer workspace;
         private final Epilogue epilogue;
+        /** The layer with the norm before it where there is one. */
+        private final @Nullable PackedWeight joined;
+
         private double @Nullable [] expected;
 
         Trial(CudaProduct.Key key) {
@@ -203,12 +210,13 @@ public final class CudaTuning {
                 c = random(key.out(), result);
                 before = random(key.out(), key.keeping() ? result : 1);
                 boolean sums = key.epilogue() == CublasLt.EPILOGUE_BGRADB;
-                boolean biased = sums || (key.epilogue() & CublasLt.EPILOGUE_BIAS) != 0;
+                boolean biased = sums || key.sums() || (key.epilogue() & CublasLt.EPILOGUE_BIAS) != 0;
                 Buffer bias = biased ? random(key.out(), sums ? shape.m() : shape.n()) : null;
                 Buffer addend = key.addend() ? random(key.out(), result) : null;
                 boolean gelu = key.gelu() && !key.gradient();
                 epilogue = new Epilogue(bias, addend, gelu ? Activation.GELU : Activation.NONE);
                 workspace = kept(device.allocate(DType.U8, CudaProduct.LARGEST_WORKSPACE));
+                joined = key.norm() ? joined(shape.n(), shape.k()) : null;
             } catch (RuntimeException | Error e) {
                 close();
                 throw e;
@@ -224,6 +232,12 @@ public final class CudaTuning {
             Buffer buffer = kept(device.allocate(dtype, length));
             device.kernels().random().randomNormal(new RandomStream(1, open.size()), 0, 1, buffer);
             return buffer;
+        }
+
+        private PackedWeight joined(long n, long k) {
+            Buffer gamma = random(DType.F32, k);
+            NormParameters norm = new NormParameters(gamma, random(DType.F32, k), 1e-6);
+            return matmul.norm().pack(random(DType.F32, n * k), n, k, random(DType.F32, n), norm);
         }
 
         /** Microseconds of one run; infinite where the algorithm fails, is wrong, does not repeat, or is hopeless. */
@@ -276,8 +290,15 @@ public final class CudaTuning {
         }
 
         private void runByLibrary() {
-            if (key.keeping()) {
+            if (joined != null) {
+                matmul.norm().apart(key.shape().m(), a, joined, epilogue.activation(), c);
+            } else if (key.keeping()) {
                 matmul.gelu().forwardApart(key.shape(), a, b, epilogue.bias(), before, c);
+            } else if (key.sums()) {
+                LinearShape linear = new LinearShape(
+                        key.shape().m(), key.shape().k(), key.shape().n());
+                matmul.gelu().backward(linear, a, b, requireNonNull(epilogue.addend()), c, null);
+                elementwise.sum(c, 1, linear.m(), linear.k(), 1, requireNonNull(epilogue.bias()));
             } else if (key.gradient()) {
                 matmul.gelu().backwardApart(key.shape(), a, b, requireNonNull(epilogue.addend()), c);
             } else {
@@ -287,8 +308,8 @@ public final class CudaTuning {
 
         /** How our own kernels may compute it. */
         List<CudaHopperProducts.Variant> own() {
-            boolean training = key.keeping() || key.gradient(); // then it was asked whether they can
-            return training
+            boolean asked = key.norm() || key.keeping() || key.gradient(); // then it was asked whether they can
+            return asked
                             || (key.epilogue() != CublasLt.EPILOGUE_BGRADB
                                     && matmul.hopper().takes(key.shape(), a, b, epilogue, c))
                     ? CudaHopperProducts.variants(key).toList()
@@ -301,10 +322,15 @@ public final class CudaTuning {
 
         private void runOwn(CudaHopperProducts.Variant variant) {
             CudaHopperProducts hopper = matmul.hopper();
-            if (key.keeping()) {
+            if (joined != null) {
+                matmul.norm().joined(variant, key.shape().m(), a, joined, epilogue.activation(), c);
+            } else if (key.keeping()) {
                 hopper.runKeeping(key.shape(), a, b, epilogue.bias(), before, c);
+            } else if (key.sums()) {
+                Buffer sums = requireNonNull(epilogue.bias());
+                matmul.gelu().backwardWithSums(key.shape(), a, b, requireNonNull(epilogue.addend()), c, sums);
             } else if (key.gradient()) {
-                hopper.runGradient(key.shape(), a, b, requireNonNull(epilogue.addend()), c);
+                hopper.runGradient(key.shape(), a, b, requireNonNull(epilogue.addend()), c, null);
             } else {
                 hopper.run(variant, key.shape(), a, b, epilogue, c, false);
             }
@@ -352,7 +378,7 @@ public final class CudaTuning {
                 parts.add(values(c.slice(start, Math.min(COMPARED, c.length()))));
             }
             Buffer sums = epilogue.bias();
-            if (key.epilogue() == CublasLt.EPILOGUE_BGRADB && sums != null) {
+            if ((key.sums() || key.epilogue() == CublasLt.EPILOGUE_BGRADB) && sums != null) {
                 parts.add(values(sums));
             }
             if (key.keeping()) {
@@ -416,6 +442,9 @@ public final class CudaTuning {
         @Override
         public void close() {
             open.forEach(Buffer::close);
+            if (joined != null) {
+                joined.close();
+            }
         }
     }
 }

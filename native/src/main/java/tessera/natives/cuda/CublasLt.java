@@ -50,6 +50,9 @@ public final class CublasLt {
     @CName("CUBLASLT_EPILOGUE_DGELU")
     public static final int EPILOGUE_DGELU = 192;
 
+    @CName("CUBLASLT_EPILOGUE_DGELU_BGRAD")
+    public static final int EPILOGUE_DGELU_BGRAD = 208;
+
     @CName("CUBLASLT_EPILOGUE_BGRADB")
     public static final int EPILOGUE_BGRADB = 512;
 
