@@ -60,7 +60,7 @@ public final class Pooler implements AutoCloseable {
             int column = cell % grid.columns() * parts / grid.columns();
             table[token * parts * parts + row * parts + column] = 1;
         }
-        return onDevice(table, grid.tokens(), parts * parts, device);
+        return onDevice(table, grid.tokens(), (long) parts * parts, device);
     }
 
     private static Tensor scaled(float[] query, Device device) {
