@@ -85,7 +85,7 @@ public final class FeatureExtraction {
     private static void requireRoom(int count, long bytes) {
         long heap = Runtime.getRuntime().maxMemory();
         if (count * (double) bytes > MOST_OF_HEAP * heap) {
-            throw new IllegalArgumentException("the features of " + count + " clips take " + (count * bytes >> 20)
+            throw new IllegalArgumentException("the features of " + count + " clips take " + ((count * bytes) >> 20)
                     + " MiB, which do not fit into a heap of " + (heap >> 20)
                     + " MiB; pass fewer clips or masks, a larger"
                     + " mask ratio, or a larger heap (-Xmx8g, which TESSERA_JAVA_OPTS passes on)");
