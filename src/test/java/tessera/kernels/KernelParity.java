@@ -15,7 +15,6 @@ import tessera.kernels.Matmul.Batch;
 import tessera.kernels.Matmul.Epilogue;
 import tessera.kernels.Matmul.LinearShape;
 import tessera.kernels.Matmul.MatmulShape;
-import tessera.kernels.Matmul.NormProducts;
 import tessera.kernels.Matmul.PackedWeight;
 import tessera.kernels.Norms.NormGradients;
 import tessera.kernels.Norms.NormParameters;
@@ -36,7 +35,7 @@ import tessera.kernels.Tokens.TokenShape;
  * Calls of every primitive in many sizes, on inputs that are the same for every device and type; who extends this compares the
  * results with those of the plain kernels in f64.
  */
-public abstract class KernelParity extends AttentionParity {
+public abstract class KernelParity extends NormProductParity {
     @ParameterizedTest
     @EnumSource(UnaryOp.class)
     protected void unary(UnaryOp op) {
@@ -682,41 +681,6 @@ public abstract class KernelParity extends AttentionParity {
                     kernels.matmul().linear(9, x, weight, new Epilogue(null, sum, Activation.NONE), sum);
                     kernels.matmul()
                             .linear(9, x, weight, new Epilogue(bias, sum, Activation.NONE), memory.output(9L * n));
-                }
-            });
-        }
-    }
-
-    /** The norm joined with the layer where the device does that, else before it. */
-    @Test
-    protected void layersBehindNorms() {
-        int k = 24;
-        for (int n : new int[] {7, 16, 72}) {
-            check("linear behind a norm " + n, 2e-5, (kernels, memory) -> {
-                Buffer x = memory.normal(9L * k);
-                Buffer narrow = memory.normal((long) n * k);
-                Buffer narrowBias = memory.normal(n);
-                Buffer weight = memory.single((long) n * k);
-                Buffer bias = memory.single(n);
-                kernels.elementwise().cast(narrow, weight);
-                kernels.elementwise().cast(narrowBias, bias);
-                NormParameters norm = new NormParameters(memory.single(k), memory.single(k), 1e-3);
-                NormProducts joined = kernels.matmul()
-                        .normProducts()
-                        .filter(any -> x.dtype() == DType.BF16)
-                        .orElse(null);
-                for (Activation activation : Activation.values()) {
-                    Buffer y = memory.output(9L * n);
-                    if (joined != null) {
-                        try (PackedWeight packed = joined.pack(weight, n, k, bias, norm)) {
-                            joined.linear(9, x, packed, activation, y);
-                        }
-                    } else {
-                        Buffer normed = memory.normal(9L * k);
-                        kernels.norms().layerNorm(new RowShape(9, k), x, norm, normed, null);
-                        MatmulShape shape = MatmulShape.of(false, true, 9, n, k);
-                        kernels.matmul().matmul(shape, normed, narrow, new Epilogue(narrowBias, null, activation), y);
-                    }
                 }
             });
         }
