@@ -60,7 +60,7 @@ class AttentiveFitTest {
     private static double[] mean(double[] row) {
         double[] mean = new double[WIDTH];
         for (int at = 0; at < row.length; at++) {
-            mean[at % WIDTH] += row[at] / (row.length / WIDTH);
+            mean[at % WIDTH] += row[at] / (row.length / (double) WIDTH);
         }
         return mean;
     }
