@@ -57,7 +57,9 @@ class FamiliesTest {
     private static void runAll(Suite suite) {
         int tests = 0;
         try {
-            for (Method method : KernelParity.class.getDeclaredMethods()) {
+            List<Method> methods = new ArrayList<>(List.of(KernelParity.class.getDeclaredMethods()));
+            methods.addAll(List.of(NormProductParity.class.getDeclaredMethods()));
+            for (Method method : methods) {
                 if (method.isAnnotationPresent(Test.class)) {
                     method.invoke(suite);
                     tests++;
