@@ -33,9 +33,6 @@ public final class Demo {
     /** Name of the results in a demo's folder. */
     public static final String RESULTS = "results.json";
 
-    /** Clips of each class by which a predictor is judged that always says the mean. */
-    private static final int CLIPS_FOR_MEAN = 10;
-
     private final DemoPlan plan;
     private final Path out;
     private final RunContext context;
@@ -93,7 +90,7 @@ public final class Demo {
         try (ClipSet some = models.render(
                 Split.SOURCE_TRAIN,
                 List.of(Domain.SOURCE),
-                CLIPS_FOR_MEAN,
+                1,
                 ModelPlan.modalities(plan.models().values()))) {
             plan.models().forEach((name, model) -> {
                 if (model instanceof ModelPlan.Pretrained pretrained) {
